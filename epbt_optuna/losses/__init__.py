@@ -1,0 +1,10 @@
+"""Loss functions that a genome can hold, so that evolution can shape what a network minimises."""
+
+from epbt_optuna.losses.taylor_glo import (
+    TaylorGLOLoss,
+    cross_entropy_like,
+    is_trainable,
+    taylor_glo_loss,
+)
+
+__all__ = ["TaylorGLOLoss", "cross_entropy_like", "is_trainable", "taylor_glo_loss"]
