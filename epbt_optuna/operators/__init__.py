@@ -1,0 +1,32 @@
+"""Genetic operators: pure functions of genomes and a random generator.
+
+The folder is the algorithm's stages: selection chooses parents and survivors, mutation and
+crossover make the offspring's genome. Each operator is a small frozen dataclass that knows no
+study and keeps no state; write your own against the protocols and check it with
+`epbt_optuna.testing`.
+"""
+
+from epbt_optuna.operators.crossover import Crossover, UniformCrossover
+from epbt_optuna.operators.mutation import GaussianMutation, Mutation, PerturbOrResample
+from epbt_optuna.operators.selection import (
+    Elitism,
+    Exploit,
+    ParentSelection,
+    SurvivorSelection,
+    TournamentSelection,
+    Truncation,
+)
+
+__all__ = [
+    "Crossover",
+    "Elitism",
+    "Exploit",
+    "GaussianMutation",
+    "Mutation",
+    "ParentSelection",
+    "PerturbOrResample",
+    "SurvivorSelection",
+    "TournamentSelection",
+    "Truncation",
+    "UniformCrossover",
+]

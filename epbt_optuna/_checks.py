@@ -1,0 +1,38 @@
+"""Checks of what users pass in: each names the parameter, the rule and the value it got."""
+
+from __future__ import annotations
+
+import math
+import operator
+from numbers import Real
+from typing import Any, SupportsIndex
+
+__all__ = ["check_integer", "check_number", "check_probability"]
+
+
+def check_number(name: str, value: Any, *, at_least: float = -math.inf) -> None:
+    """Raise unless `value` is a finite number of at least `at_least`."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"`{name}` must be a number but got {value!r}.")
+    if not math.isfinite(value):
+        raise ValueError(f"`{name}` must be finite but got {value}.")
+    if value < at_least:
+        raise ValueError(f"`{name}` must be at least {at_least:g} but got {value}.")
+
+
+def check_probability(name: str, value: Any) -> None:
+    """Raise unless `value` is a number in [0, 1]."""
+    check_number(name, value)
+    if not 0 <= value <= 1:
+        raise ValueError(f"`{name}` must be in [0, 1] but got {value}.")
+
+
+def check_integer(name: str, value: Any, *, at_least: int, at_most: int | None = None) -> None:
+    """Raise unless `value` is an integer in [`at_least`, `at_most`]."""
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise TypeError(f"`{name}` must be an integer but got {value!r}.")
+    number = operator.index(value)
+    if number < at_least:
+        raise ValueError(f"`{name}` must be at least {at_least} but got {value}.")
+    if at_most is not None and number > at_most:
+        raise ValueError(f"`{name}` must be at most {at_most} but got {value}.")

@@ -1,0 +1,57 @@
+"""The only file that touches Optuna's private names: trials by number and their system attrs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from optuna import Study
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, Trial
+
+__all__ = [
+    "fixed_params",
+    "read_system_attrs",
+    "read_trial",
+    "storage_of",
+    "study_id_of",
+    "write_system_attr",
+]
+
+
+def storage_of(study: Study) -> BaseStorage:
+    """Return the storage that holds `study`."""
+    return study._storage
+
+
+def study_id_of(study: Study) -> int:
+    """Return the number that `study` has within its storage."""
+    return study._study_id
+
+
+def read_trial(study: Study, number: int) -> FrozenTrial | None:
+    """Read one trial by its number, never the whole study; None if there is none yet."""
+    storage = study._storage
+    try:
+        trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+    except KeyError:
+        return None
+    return storage.get_trial(trial_id)
+
+
+def read_system_attrs(study: Study, trial: Trial | FrozenTrial) -> Mapping[str, Any]:
+    """Read a trial's system attrs as they are in the storage now.
+
+    Trials that Optuna hands to samplers, and live trials, do not show attrs written since.
+    """
+    return study._storage.get_trial_system_attrs(trial._trial_id)
+
+
+def write_system_attr(study: Study, trial: Trial | FrozenTrial, key: str, value: Any) -> None:
+    """Write one system attr of an unfinished trial."""
+    study._storage.set_trial_system_attr(trial._trial_id, key, value)
+
+
+def fixed_params(trial: FrozenTrial) -> dict[str, Any]:
+    """Return the params that the sampler has no say in: enqueued, or suggested before a retry."""
+    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}

@@ -1,0 +1,164 @@
+"""Evolution: who breeds an offspring, and how, in the words of the papers.
+
+`EPBT` is Algorithm 1 of the EPBT paper (stages 1 and 2; stage 3, evaluation with elitism, is
+the study and `epbt_optuna.population`). `PBT` is the exploit and explore of Jaderberg et al.
+(2017), the baseline. The two differ here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+from epbt_optuna.genome import Genome
+from epbt_optuna.operators import (
+    Crossover,
+    Exploit,
+    Mutation,
+    ParentSelection,
+    TournamentSelection,
+)
+from epbt_optuna.population import Lineage, Population
+
+__all__ = ["EPBT", "PBT", "Evolution", "Feasible", "first_feasible"]
+
+Feasible: TypeAlias = Callable[[Mapping[str, Any]], bool]
+
+_MAX_ATTEMPTS = 100
+
+
+class Evolution(Protocol):
+    """How the next offspring comes about; an offspring is known by its trial number."""
+
+    def select(
+        self, number: int, generation: int, population: Population, rng: np.random.Generator
+    ) -> Lineage:
+        """Choose from whom of the non-empty `population` the offspring inherits."""
+        ...
+
+    def breed(
+        self,
+        lineage: Lineage,
+        parent: Genome,
+        mate: Genome | None,
+        rng: np.random.Generator,
+    ) -> Genome:
+        """Make the offspring's genome."""
+        ...
+
+
+@dataclass(frozen=True)
+class EPBT:
+    """Algorithm 1, stages 1 and 2, for one offspring at a time.
+
+    Attributes:
+        population_size: Individuals in a population, p.
+        selection: τ, who becomes parent and mate.
+        mutation: γ, applied to both genomes.
+        crossover: ξ, applied after mutation.
+
+    Raises:
+        ValueError: A tournament is larger than the population.
+    """
+
+    population_size: int
+    selection: ParentSelection
+    mutation: Mutation
+    crossover: Crossover
+
+    def __post_init__(self) -> None:
+        if (
+            isinstance(self.selection, TournamentSelection)
+            and self.selection.size > self.population_size
+        ):
+            raise ValueError(
+                f"`selection.size` must be at most `population_size` ({self.population_size}) "
+                f"but got {self.selection.size}."
+            )
+
+    def select(
+        self, number: int, generation: int, population: Population, rng: np.random.Generator
+    ) -> Lineage:
+        """Select the parent with τ, and with τ its mate from the others."""
+        parent = self.selection(population, rng)  # line 1
+        others = [individual for individual in population if individual != parent]
+        mate = self.selection(others, rng) if others else None
+        return Lineage(number, generation, parent.number, mate.number if mate else None)
+
+    def breed(
+        self,
+        lineage: Lineage,  # noqa: ARG002, only PBT's members differ
+        parent: Genome,
+        mate: Genome | None,
+        rng: np.random.Generator,
+    ) -> Genome:
+        """Return ĥ = ξ(γ(h)) (line 2a); line 2b, the parent's weights, is the checkpoint store."""
+        offspring = self.mutation(parent, rng)
+        if mate is None:
+            return offspring
+        return self.crossover(offspring, self.mutation(mate, rng), rng)
+
+
+@dataclass(frozen=True)
+class PBT:
+    """Exploit and explore for one member at a time; trial n is member n mod p.
+
+    Attributes:
+        population_size: Members of the population, p; each has one trial in every generation.
+        exploit: Whose weights and genome a member goes on with.
+        explore: Varies the genome of a member that took another's.
+    """
+
+    population_size: int
+    exploit: Exploit
+    explore: Mutation
+
+    def select(
+        self, number: int, generation: int, population: Population, rng: np.random.Generator
+    ) -> Lineage:
+        """Go on with the member itself unless it is among the least fit, or was lost."""
+        member = next((i for i in population if self._is_same_member(i.number, number)), None)
+        source = self.exploit.exploit(population, member, rng)
+        return Lineage(number, generation, source.number)
+
+    def breed(
+        self,
+        lineage: Lineage,
+        parent: Genome,
+        mate: Genome | None,  # noqa: ARG002, PBT has no crossover
+        rng: np.random.Generator,
+    ) -> Genome:
+        """Return the member's own genome, or the explored genome of the one it exploited."""
+        if lineage.parent is not None and self._is_same_member(lineage.parent, lineage.number):
+            return parent
+        return self.explore(parent, rng)
+
+    def _is_same_member(self, number: int, other: int) -> bool:
+        return number % self.population_size == other % self.population_size
+
+
+def first_feasible(
+    breed: Callable[[], Genome], feasible: Feasible | None, fixed_params: Mapping[str, Any]
+) -> Genome:
+    """Breed until the params are feasible, with the fixed ones in their place.
+
+    After 100 attempts the last genome is returned with a warning: a run must not hang because
+    nothing, or next to nothing, is feasible.
+    """
+    genome = breed()
+    if feasible is None:
+        return genome
+    for _ in range(_MAX_ATTEMPTS - 1):
+        if feasible({**genome.params, **fixed_params}):
+            return genome
+        genome = breed()
+    if not feasible({**genome.params, **fixed_params}):
+        warnings.warn(
+            f"None of {_MAX_ATTEMPTS} bred genomes was `feasible`; the last one is used.",
+            stacklevel=2,
+        )
+    return genome

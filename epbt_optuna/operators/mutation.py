@@ -1,0 +1,140 @@
+"""Mutation: EPBT's Gaussian noise and PBT's explore, each variable on its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from optuna.distributions import FloatDistribution, IntDistribution
+
+from epbt_optuna._checks import check_number, check_probability
+from epbt_optuna.genome import Genome, NumericalDistribution, draw, move, spread
+
+__all__ = ["GaussianMutation", "Mutation", "PerturbOrResample"]
+
+
+class Mutation(Protocol):
+    """Varies one genome (γ, stage 2; PBT's explore)."""
+
+    def __call__(self, genome: Genome, rng: np.random.Generator) -> Genome:
+        """Return a genome with the same variables; `genome` itself is left unchanged."""
+        ...
+
+
+@dataclass(frozen=True)
+class GaussianMutation:
+    """Multiplicative Gaussian noise on every variable, or a fresh draw (γ, section 3.2).
+
+    A variable v becomes v·(1 + σ·N(0, 1)), clipped to its range. Logarithmic variables are
+    multiplied by exp(σ·N(0, 1)) instead, the same noise whatever their unit. A variable on a
+    grid (integers, floats with a step) moves by at least one step, except against the end of
+    its range. With the reset probability a variable is drawn anew; categories change in no
+    other way.
+
+    The paper gives no values for σ and the reset probability; these defaults come from
+    experiments on noisy digits.
+
+    Attributes:
+        sigma: Standard deviation of the noise, in shares of the value or of the range.
+        reset_probability: Probability of a fresh uniform draw, for each variable on its own.
+        scale: `"value"` multiplies, as in the paper. Multiplication cannot change a sign and
+            leaves a variable at zero there until it is reset; `"range"` adds noise of σ times
+            the variable's range instead.
+
+    Raises:
+        TypeError: `sigma` or `reset_probability` is not a number.
+        ValueError: `sigma` is negative or not finite, `reset_probability` is not in [0, 1], or
+            `scale` is unknown.
+    """
+
+    sigma: float = 0.2
+    reset_probability: float = 0.2
+    scale: Literal["value", "range"] = "value"
+
+    def __post_init__(self) -> None:
+        check_number("sigma", self.sigma, at_least=0)
+        check_probability("reset_probability", self.reset_probability)
+        if self.scale not in ("value", "range"):
+            raise ValueError(f"`scale` must be 'value' or 'range' but got {self.scale!r}.")
+
+    def __call__(self, genome: Genome, rng: np.random.Generator) -> Genome:
+        """Return the mutated genome."""
+        return _mutate_each(genome, self.reset_probability, self._noisy, rng)
+
+    def _noisy(
+        self, distribution: NumericalDistribution, value: float, rng: np.random.Generator
+    ) -> float:
+        noise = self.sigma * rng.standard_normal()
+        if noise == 0:
+            return value
+        if self.scale == "range":
+            noise *= spread(distribution)
+            target = value * _exp(noise) if distribution.log else value + noise
+        else:
+            target = value * (_exp(noise) if distribution.log else 1 + noise)
+        return move(distribution, value, target, upward=noise > 0)
+
+
+@dataclass(frozen=True)
+class PerturbOrResample:
+    """PBT's explore: every variable times or divided by `factor`, or drawn anew.
+
+    Division is the opposite of multiplication, so that a variable has no drift; the original
+    (Jaderberg et al. 2017) multiplies by 1.2 or 0.8. Variables on a grid move by at least one
+    step, except against the end of their range; categories change by a fresh draw only.
+
+    Attributes:
+        factor: Size of the perturbation, at least 1. Default: the paper's 1.2.
+        resample_probability: Probability of a fresh uniform draw, for each variable on its own.
+
+    Raises:
+        TypeError: An argument is not a number.
+        ValueError: `factor` is below 1 or not finite, or `resample_probability` is not in [0, 1].
+    """
+
+    factor: float = 1.2
+    resample_probability: float = 0.2
+
+    def __post_init__(self) -> None:
+        check_number("factor", self.factor, at_least=1)
+        check_probability("resample_probability", self.resample_probability)
+
+    def __call__(self, genome: Genome, rng: np.random.Generator) -> Genome:
+        """Return the explored genome."""
+        return _mutate_each(genome, self.resample_probability, self._perturbed, rng)
+
+    def _perturbed(
+        self, distribution: NumericalDistribution, value: float, rng: np.random.Generator
+    ) -> float:
+        upward = rng.random() < 0.5
+        if self.factor == 1:
+            return value
+        target = value * self.factor if upward else value / self.factor
+        return move(distribution, value, target, upward=upward)
+
+
+def _mutate_each(
+    genome: Genome,
+    reset_probability: float,
+    change: Callable[[NumericalDistribution, float, np.random.Generator], float],
+    rng: np.random.Generator,
+) -> Genome:
+    """Reset or change every variable; by name, since storages return params in any order."""
+    params: dict[str, Any] = {}
+    for name in sorted(genome.params):
+        value, distribution = genome.params[name], genome.distributions[name]
+        if rng.random() < reset_probability:
+            params[name] = draw(distribution, rng)
+        elif isinstance(distribution, FloatDistribution | IntDistribution):
+            params[name] = change(distribution, value, rng)
+        else:
+            params[name] = value
+    return Genome(params, genome.distributions)
+
+
+def _exp(exponent: float) -> float:
+    """Return e to the exponent, without overflow: what it multiplies is clipped anyway."""
+    return math.exp(min(exponent, 700.0))

@@ -1,0 +1,203 @@
+"""Populations: generation arithmetic, and who is alive after each generation.
+
+A generation is arithmetic on Optuna's trial numbers, which every storage hands out atomically.
+So any process anywhere knows which generation a trial belongs to, and whom it may breed from,
+without a lock, a counter or a message to another worker.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from epbt_optuna._checks import check_integer
+from epbt_optuna._optuna import read_trial
+from epbt_optuna.operators import SurvivorSelection
+
+__all__ = ["LINEAGE_KEY", "Generations", "Individual", "Lineage", "Population", "PopulationHistory"]
+
+LINEAGE_KEY = "epbt:lineage"
+
+
+@dataclass(frozen=True)
+class Generations:
+    """Which trial belongs to which generation (design: a generation is arithmetic).
+
+    Generation 0 has p trials, every later one p − k: its elites are not evaluated again.
+
+    Attributes:
+        population_size: Individuals in a population, p.
+        n_elites: Individuals that survive a generation, k.
+
+    Raises:
+        TypeError: A number is not an integer.
+        ValueError: `population_size` is below 2 or `n_elites` is not in [0, p − 1].
+    """
+
+    population_size: int
+    n_elites: int
+
+    def __post_init__(self) -> None:
+        check_integer("population_size", self.population_size, at_least=2)
+        check_integer("n_elites", self.n_elites, at_least=0, at_most=self.population_size - 1)
+
+    def of(self, number: int) -> int:
+        """Return the generation of the trial with this number."""
+        return max(0, 1 + (number - self.population_size) // (self.population_size - self.n_elites))
+
+    def numbers(self, generation: int) -> range:
+        """Return the trial numbers of a generation, in order."""
+        return range(self.n_trials(generation), self.n_trials(generation + 1))
+
+    def n_trials(self, n_generations: int) -> int:
+        """Return how many trials the first `n_generations` have, generation 0 included."""
+        if n_generations == 0:
+            return 0
+        return self.population_size + (n_generations - 1) * (self.population_size - self.n_elites)
+
+
+@dataclass(frozen=True, slots=True)
+class Individual:
+    """An evaluated individual: a COMPLETE trial as selection sees it.
+
+    Attributes:
+        number: The trial's number.
+        fitness: The trial's value, negated where the study minimises: greater is fitter.
+        violation: By how much its constraints are violated, summed; 0 is feasible.
+    """
+
+    number: int
+    fitness: float
+    violation: float = 0.0
+
+    @classmethod
+    def of(cls, trial: FrozenTrial, direction: StudyDirection) -> Individual:
+        """Return the individual that a COMPLETE trial evaluated."""
+        value = trial.values[0]
+        fitness = value if direction == StudyDirection.MAXIMIZE else -value
+        violation = sum(max(0.0, constraint) for constraint in trial.constraints.values())
+        return cls(trial.number, fitness, violation)
+
+    @property
+    def rank_key(self) -> tuple[float, float, int]:
+        """Sorts the least fit first: infeasible, then unfit; of equals the older trial first."""
+        return -self.violation, self.fitness, self.number
+
+
+Population: TypeAlias = tuple[Individual, ...]
+"""The individuals alive after a generation, M_g, the fittest first."""
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where an individual comes from: the one record its trial carries, written at ask.
+
+    Attributes:
+        number: The trial's number.
+        generation: The generation that this number makes it part of.
+        parent: Number of the trial whose weights and genome are inherited; None for a founder.
+        mate: Number of the other parent in crossover, if there was one.
+    """
+
+    number: int
+    generation: int
+    parent: int | None = None
+    mate: int | None = None
+
+    @classmethod
+    def recorded(cls, number: int, system_attrs: Mapping[str, Any]) -> Lineage | None:
+        """Return the lineage in a trial's system attrs; None if no sampler of ours bred it."""
+        record = system_attrs.get(LINEAGE_KEY)
+        return None if record is None else cls(number, **record)
+
+    @property
+    def record(self) -> dict[str, int | None]:
+        """The value of the system attr."""
+        return {"generation": self.generation, "parent": self.parent, "mate": self.mate}
+
+
+class PopulationHistory:
+    """The populations M_0, M_1, … of one study, each as far as its trials have finished.
+
+    M_0 is the COMPLETE trials of generation 0; M_g is the COMPLETE trials of generation g and
+    the survivors of M_(g−1) (Algorithm 1, lines 3b and 3c). A finished trial is read once; a
+    generation whose trials have all finished is never looked at again.
+
+    Args:
+        generations: The arithmetic.
+        survivors: Selects the elites of M_(g−1).
+    """
+
+    def __init__(self, generations: Generations, survivors: SurvivorSelection) -> None:
+        self._generations = generations
+        self._survivors = survivors
+        self._evaluated: list[list[Individual]] = []
+        self._pending: dict[int, list[int]] = {}
+        self._populations: list[Population] = []
+        self._has_warned = False
+        self._lock = threading.Lock()
+
+    def population(self, study: Study, generation: int) -> Population:
+        """Return M_g, or what is known of it, the fittest first; empty before generation 0."""
+        with self._lock:
+            return self._population(study, generation)
+
+    def parents(self, study: Study, generation: int) -> Population:
+        """Return those whom an offspring of this generation may have as parents.
+
+        That is M_(g−1) as far as its trials have finished, else the newest population before it
+        that has anybody, else nobody. The first time less than half of M_(g−1) is there because
+        the rest still runs, it warns.
+        """
+        with self._lock:
+            last = self._population(study, generation - 1)
+            n_running = len(self._pending.get(generation - 1, ()))
+            if len(last) < n_running and not self._has_warned:
+                self._has_warned = True
+                warnings.warn(
+                    f"Generation {generation} breeds from {len(last)} individuals while "
+                    f"{n_running} of generation {generation - 1} still run. Use fewer workers "
+                    f"than a generation has trials ({len(self._generations.numbers(generation))})"
+                    ", or wait for each generation to finish.",
+                    stacklevel=2,
+                )
+            newest_first = reversed(self._populations[:generation])
+            return next((population for population in newest_first if population), ())
+
+    def _population(self, study: Study, generation: int) -> Population:
+        """Return M_g after reading what has finished since the last call."""
+        changed = [g for g in self._pending if g <= generation and self._read_finished(study, g)]
+        del self._populations[min(changed, default=len(self._populations)) :]
+        for g in range(len(self._populations), generation + 1):
+            if g == len(self._evaluated):
+                self._evaluated.append([])
+                self._pending[g] = list(self._generations.numbers(g))
+                self._read_finished(study, g)
+            elites = self._survivors(self._populations[g - 1]) if g > 0 else ()
+            self._populations.append(_fittest_first((*self._evaluated[g], *elites)))
+        self._pending = {g: numbers for g, numbers in self._pending.items() if numbers}
+        return self._populations[generation] if generation >= 0 else ()
+
+    def _read_finished(self, study: Study, generation: int) -> bool:
+        """Move the finished trials of a generation out of pending; return whether any bred."""
+        running: list[int] = []
+        complete: list[Individual] = []
+        for number in self._pending[generation]:
+            trial = read_trial(study, number)
+            if trial is None or not trial.state.is_finished():
+                running.append(number)
+            elif trial.state == TrialState.COMPLETE:
+                complete.append(Individual.of(trial, study.direction))
+        self._pending[generation] = running
+        self._evaluated[generation].extend(complete)
+        return bool(complete)
+
+
+def _fittest_first(individuals: Iterable[Individual]) -> Population:
+    return tuple(sorted(individuals, key=lambda i: i.rank_key, reverse=True))
