@@ -217,10 +217,9 @@ class GenerationSampler(BaseGASampler):
                 search_space,
             )
         params = initial_sampler.sample_relative(study, trial, search_space)
-        for name in search_space.keys() - params.keys():
-            params[name] = initial_sampler.sample_independent(
-                study, trial, name, search_space[name]
-            )
+        for name, distribution in search_space.items():
+            if name not in params:
+                params[name] = initial_sampler.sample_independent(study, trial, name, distribution)
         return Genome(params, search_space)
 
     def _draw(self, trial: FrozenTrial, name: str, distribution: BaseDistribution) -> Any:

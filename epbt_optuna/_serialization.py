@@ -19,7 +19,7 @@ __all__ = ["FORMAT", "UnreadableError", "digest_of", "read_state", "safe_state",
 
 FORMAT = 1
 
-_PLAIN_TYPES = (bool, int, float, str, bytes, type(None), torch.dtype, torch.Size)
+_PLAIN_TYPES = (bool, int, float, str, type(None), torch.dtype, torch.Size)
 _TENSOR_TYPES = (torch.Tensor, torch.nn.Parameter)
 _BLOCK = 1 << 20
 
@@ -72,7 +72,8 @@ def read_state(path: Path, map_location: Any) -> Any:
             mmap=os.name == "posix",  # elsewhere a mapped file could not be deleted
         )
     except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError) as error:
-        raise UnreadableError(f"its bytes cannot be read safely ({error})") from error
+        # Not torch's own message: it advises to read the file unsafely.
+        raise UnreadableError("its bytes cannot be read safely") from error
     if not isinstance(payload, dict) or not isinstance(payload.get("format"), int):
         raise UnreadableError("it was not written by a CheckpointStore")
     if payload["format"] > FORMAT:
@@ -132,9 +133,12 @@ def _compact(tensor: torch.Tensor, path: str) -> torch.Tensor:
     if tensor.is_meta:
         raise ValueError(f"`{path}` must have data but got a tensor on the meta device.")
     own_bytes = tensor.numel() * tensor.element_size()
-    if tensor.layout == torch.strided and tensor.untyped_storage().nbytes() > own_bytes:
-        return tensor.detach().clone()
-    return tensor
+    if tensor.layout != torch.strided or tensor.untyped_storage().nbytes() <= own_bytes:
+        return tensor
+    copy = tensor.detach().clone()
+    if isinstance(tensor, torch.nn.Parameter):
+        return torch.nn.Parameter(copy, tensor.requires_grad)
+    return copy
 
 
 def _plain(value: Any, path: str) -> Any:

@@ -82,8 +82,10 @@ def contains(distribution: BaseDistribution, value: Any) -> bool:
         return value in distribution.choices
     if not isinstance(distribution, FloatDistribution | IntDistribution):
         return False
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isclose(clip(distribution, value), value, rel_tol=1e-9)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    low, high, step = _range(distribution)
+    return low <= value <= high and (not step or _is_whole((value - low) / step))
 
 
 def move(
@@ -99,7 +101,7 @@ def move(
     """
     moved = clip(distribution, target)
     _, _, step = _range(distribution)
-    if step and moved == value:
+    if step and moved == clip(distribution, value):
         upward = target > value if target != value else upward
         moved = clip(distribution, value + step if upward else value - step)
     return moved
@@ -110,6 +112,10 @@ def spread(distribution: NumericalDistribution) -> float:
     if distribution.log:
         return math.log(distribution.high) - math.log(distribution.low)
     return min(distribution.high - distribution.low, sys.float_info.max)
+
+
+def _is_whole(n_steps: float) -> bool:
+    return abs(n_steps - round(n_steps)) < 1e-8  # what Optuna allows a grid
 
 
 def _range(distribution: NumericalDistribution) -> tuple[float, float, float]:

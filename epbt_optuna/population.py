@@ -46,6 +46,9 @@ class Generations:
     def __post_init__(self) -> None:
         check_integer("population_size", self.population_size, at_least=2)
         check_integer("n_elites", self.n_elites, at_least=0, at_most=self.population_size - 1)
+        # NumPy's integers would reach the lineage records, which are JSON.
+        object.__setattr__(self, "population_size", int(self.population_size))
+        object.__setattr__(self, "n_elites", int(self.n_elites))
 
     def of(self, number: int) -> int:
         """Return the generation of the trial with this number."""

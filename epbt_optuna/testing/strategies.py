@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from hypothesis import strategies as st
 from optuna.distributions import (
@@ -69,8 +67,9 @@ def _log_floats(draw_from: st.DrawFn) -> FloatDistribution:
 def _stepped_floats(draw_from: st.DrawFn) -> FloatDistribution:
     low, step = draw_from(st.integers(-1000, 1000)), draw_from(st.integers(1, 400))
     n_steps = draw_from(st.integers(0, 50))
-    unit = draw_from(st.sampled_from([1.0, 0.5, 0.1, 0.01]))
-    return FloatDistribution(low * unit, (low + n_steps * step) * unit, step=step * unit)
+    # Division, unlike multiplication by 0.1, gives the floats that Optuna finds divisible.
+    parts = draw_from(st.sampled_from([1, 2, 10, 100]))
+    return FloatDistribution(low / parts, (low + n_steps * step) / parts, step=step / parts)
 
 
 @st.composite

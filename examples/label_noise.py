@@ -1,0 +1,331 @@
+"""Which loss survives wrong labels? The experiment of `examples.digits` and `fashion_mnist`.
+
+An evolved TaylorGLO loss against the losses people use, early-stopped too: same network, data
+and optimizer for all. A fraction of the training and validation labels is wrong; every choice
+(early stopping, fitness) sees those labels only. Test labels are right, and only measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from queue import Empty
+from statistics import mean, stdev
+from typing import Any
+
+import optuna
+import torch
+from optuna.distributions import FloatDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812, PyTorch's own name for it
+from tqdm import tqdm
+
+from epbt_optuna import CheckpointStore, EPBTSampler, TaylorGLOLoss, is_trainable
+from epbt_optuna.lineage import ancestry
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Part = tuple[Tensor, Tensor]
+"""Images, one row each, and their labels."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """A data set in three parts; the labels of the first two may be wrong."""
+
+    train: Part
+    validation: Part
+    test: Part
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one run of the experiment does."""
+
+    make_split: Callable[[int, float], Split]  # (seed, label noise)
+    make_network: Callable[[], nn.Module]
+    folder: Path
+    learning_rate: float
+    batch_size: int
+    population_size: int
+    n_generations: int
+    epochs_per_generation: int
+    label_noise: float
+    n_seeds: int
+    n_workers: int
+
+    @property
+    def sampler(self) -> EPBTSampler:
+        """The sampler, unseeded."""
+        return EPBTSampler(self.population_size)
+
+    @property
+    def n_epochs(self) -> int:
+        """Epochs that a network trained from start to end sees, and an unbroken lineage too."""
+        return self.n_generations * self.epochs_per_generation
+
+    @property
+    def n_epochs_of_evolution(self) -> int:
+        """Epochs that the whole population trains."""
+        return self.sampler.n_trials(self.n_generations) * self.epochs_per_generation
+
+
+# Data and training, the same for every arm
+
+
+def with_label_noise(labels: Tensor, rate: float, n_classes: int, seed: int) -> Tensor:
+    """Replace a fraction of the labels by other classes, all equally likely."""
+    generator = torch.Generator().manual_seed(seed)
+    n_wrong = round(rate * len(labels))
+    wrong = torch.randperm(len(labels), generator=generator)[:n_wrong]
+    noisy = labels.clone()
+    noisy[wrong] += torch.randint(1, n_classes, (n_wrong,), generator=generator)
+    return noisy % n_classes
+
+
+def mlp(n_inputs: int, *n_hidden: int, n_classes: int = 10) -> nn.Sequential:
+    """Make a multilayer perceptron with batch normalisation."""
+    layers: list[nn.Module] = []
+    for n_outputs in n_hidden:
+        layers += [nn.Linear(n_inputs, n_outputs), nn.BatchNorm1d(n_outputs), nn.ReLU()]
+        n_inputs = n_outputs
+    return nn.Sequential(*layers, nn.Linear(n_inputs, n_classes))
+
+
+def make_optimizer(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    return torch.optim.SGD(network.parameters(), lr=settings.learning_rate, momentum=0.9)
+
+
+def train_epoch(
+    network: nn.Module, optimizer: torch.optim.Optimizer, loss_fn: Loss, part: Part, batch_size: int
+) -> None:
+    network.train()
+    images, labels = part
+    for batch in torch.randperm(len(labels)).split(batch_size):
+        optimizer.zero_grad()
+        loss_fn(network(images[batch]), labels[batch]).backward()
+        optimizer.step()
+
+
+@torch.no_grad()
+def accuracy(network: nn.Module, part: Part) -> float:
+    network.eval()
+    images, labels = part
+    return (network(images).argmax(1) == labels).float().mean().item()
+
+
+# The losses to compare with
+
+
+def generalized_cross_entropy(logits: Tensor, labels: Tensor, q: float = 0.7) -> Tensor:
+    """(1 − p^q) / q, between cross-entropy and mean absolute error (Zhang & Sabuncu 2018)."""
+    probabilities = logits.softmax(1).gather(1, labels[:, None])
+    return ((1 - probabilities.clamp_min(1e-7) ** q) / q).mean()
+
+
+def mean_absolute_error(logits: Tensor, labels: Tensor) -> Tensor:
+    """Sum over classes of |one-hot − softmax|, which is 2 − 2p (Ghosh et al. 2017)."""
+    return (2 - 2 * logits.softmax(1).gather(1, labels[:, None])).mean()
+
+
+STANDARD_LOSSES: dict[str, Loss] = {
+    "cross-entropy": F.cross_entropy,
+    "label smoothing 0.1": partial(F.cross_entropy, label_smoothing=0.1),
+    "generalized cross-entropy": generalized_cross_entropy,
+    "mean absolute error": mean_absolute_error,
+}
+
+
+def train_with(
+    loss_fn: Loss, settings: Settings, split: Split, seed: int, report: Callable[[int], None]
+) -> dict[str, float]:
+    """Train one network from start to end; return its test accuracies."""
+    torch.manual_seed(seed)
+    network = settings.make_network()
+    optimizer = make_optimizer(network, settings)
+    best_validation, early, last = -1.0, 0.0, 0.0
+    for _ in range(settings.n_epochs):
+        train_epoch(network, optimizer, loss_fn, split.train, settings.batch_size)
+        validation, last = accuracy(network, split.validation), accuracy(network, split.test)
+        if validation > best_validation:
+            best_validation, early = validation, last
+        report(1)
+    return {"last": last, "early": early}
+
+
+# Evolution
+
+
+def objective(
+    trial: optuna.Trial, settings: Settings, split: Split, checkpoints: CheckpointStore
+) -> float:
+    """Train one individual for one generation, from its parent's weights."""
+    loss_fn = TaylorGLOLoss.suggest(trial)
+    torch.manual_seed(trial.number)
+    network = settings.make_network()
+    optimizer = make_optimizer(network, settings)
+    if (state := checkpoints.inherit(trial)) is not None:
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+    for _ in range(settings.epochs_per_generation):
+        train_epoch(network, optimizer, loss_fn, split.train, settings.batch_size)
+    checkpoints.save(trial, {"network": network.state_dict(), "optimizer": optimizer.state_dict()})
+    return accuracy(network, split.validation)
+
+
+def open_study(settings: Settings, seed: int) -> tuple[optuna.Study, CheckpointStore]:
+    """Create or reopen the study of one seed; whatever still runs in it was cut off."""
+    folder = settings.folder / f"seed-{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    sampler = EPBTSampler(
+        settings.population_size,
+        feasible=partial(is_trainable, n_classes=10),
+        search_space={f"theta_{i}": FloatDistribution(-10.0, 10.0) for i in range(8)},
+        seed=seed,
+    )
+    study = optuna.create_study(
+        study_name="label-noise",
+        direction="maximize",
+        sampler=sampler,
+        storage=JournalStorage(JournalFileBackend(str(folder / "study.log"))),
+        load_if_exists=True,
+    )
+    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+        study.tell(trial.number, state=TrialState.FAIL)
+    return study, CheckpointStore(folder / "checkpoints")
+
+
+def run_seed(settings: Settings, seed: int, report: Callable[[int], None]) -> dict[str, Any]:
+    """Run, or finish, all arms on one seed; return their test accuracies."""
+    torch.set_num_threads(1)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    split = settings.make_split(seed, settings.label_noise)
+    study, checkpoints = open_study(settings, seed)
+    for name, loss_fn in STANDARD_LOSSES.items():
+        if name not in study.user_attrs:
+            study.set_user_attr(name, train_with(loss_fn, settings, split, seed, report))
+        else:
+            report(settings.n_epochs)
+    n_done = len(study.get_trials(deepcopy=False))
+    report(n_done * settings.epochs_per_generation)
+    study.optimize(
+        partial(objective, settings=settings, split=split, checkpoints=checkpoints),
+        n_trials=settings.sampler.n_trials(settings.n_generations) - n_done,
+        callbacks=[lambda _study, _trial: report(settings.epochs_per_generation)],
+    )
+    network = settings.make_network()
+    network.load_state_dict(checkpoints.load(study.best_trial)["network"])
+    return {**study.user_attrs, "EPBT": {"early": accuracy(network, split.test)}}
+
+
+# All seeds, side by side
+
+
+def run(settings: Settings) -> None:
+    """Run all seeds in worker processes, then print how the arms did and what evolved."""
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager:
+        epochs = manager.Queue()
+        with ProcessPoolExecutor(settings.n_workers, context) as pool:
+            seeds = range(settings.n_seeds)
+            runs = [pool.submit(run_seed, settings, seed, epochs.put) for seed in seeds]
+            n_epochs = len(STANDARD_LOSSES) * settings.n_epochs + settings.n_epochs_of_evolution
+            with tqdm(total=len(seeds) * n_epochs, unit=" epochs", smoothing=0.05) as bar:
+                while not all(run.done() for run in runs) or not epochs.empty():
+                    with suppress(Empty):
+                        bar.update(epochs.get(timeout=0.2))
+            outcomes = [run.result() for run in runs]
+    console = Console()
+    console.print(table_of_accuracies(outcomes, settings))
+    console.print(table_of_losses(settings, seed=0))
+    console.print(f"Studies and checkpoints are in {settings.folder}; run again to go on.")
+
+
+def table_of_accuracies(outcomes: list[dict[str, Any]], settings: Settings) -> Table:
+    table = Table(
+        title=f"Accuracy on clean test data, {settings.label_noise:.0%} of the training and "
+        f"validation labels wrong: mean ± standard deviation over {len(outcomes)} seeds, in %",
+    )
+    for heading in ("loss", "last epoch", "early-stopped", "epochs trained"):
+        table.add_column(heading, justify="left" if heading == "loss" else "right")
+    for name in (*STANDARD_LOSSES, "EPBT"):
+        columns = []
+        for column in ("last", "early"):
+            values = [
+                100 * outcome[name][column] for outcome in outcomes if column in outcome[name]
+            ]
+            columns.append(f"{mean(values):.1f} ± {stdev(values):.1f}" if values else "")
+        budget = settings.n_epochs_of_evolution if name == "EPBT" else settings.n_epochs
+        table.add_row(name, *columns, f"{budget:,}")
+    table.caption = (
+        f"EPBT: the fittest of {settings.population_size} × {settings.n_generations} generations "
+        f"of {settings.epochs_per_generation} epochs, chosen like early stopping on the noisy "
+        f"validation labels; its own lineage trained for {settings.n_epochs} epochs at most."
+    )
+    return table
+
+
+def table_of_losses(settings: Settings, seed: int) -> Table:
+    """Show the losses under which the best network of a seed was trained, in order."""
+    study, _ = open_study(settings, seed)
+    table = Table(title=f"Losses along the best lineage (seed {seed})")
+    for heading in ("generation", "trial", "fitness", *(f"θ{i}" for i in range(8))):
+        table.add_column(heading, justify="right")
+    table.add_column("loss, true class 0 → 1")
+    for trial in ancestry(study):
+        loss_fn = TaylorGLOLoss.from_params(trial.params)
+        generation = settings.sampler.generation_of(trial.number)
+        theta = [f"{number:.1f}" for number in loss_fn.theta.tolist()]
+        table.add_row(
+            str(generation), str(trial.number), f"{trial.value:.3f}", *theta, sketch(loss_fn)
+        )
+    return table
+
+
+def sketch(loss_fn: TaylorGLOLoss, width: int = 16) -> str:
+    """Draw a loss over the true class's probability, in the two-class view of figure 5."""
+    true_class = torch.linspace(0, 1, width)
+    logits = torch.stack([true_class, 1 - true_class], dim=1).log()
+    losses = torch.stack([loss_fn(sample, torch.tensor(0)) for sample in logits])
+    heights = (losses - losses.min()) / (losses.max() - losses.min()).clamp_min(1e-9)
+    return "".join("▁▂▃▄▅▆▇█"[int(height * 7.999)] for height in heights)
+
+
+def add_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
+    """Add the options that both examples have."""
+    parser.add_argument("--label-noise", type=float, help="fraction of wrong labels")
+    parser.add_argument("--seeds", type=int, help="how many repetitions")
+    parser.add_argument("--population", type=int, help="individuals in a population")
+    parser.add_argument("--generations", type=int, help="generations, the first one included")
+    parser.add_argument("--epochs", type=int, help="epochs in a generation")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+    parser.add_argument("--folder", type=Path, help="where studies and checkpoints are kept")
+    parser.set_defaults(**defaults)
+
+
+def settings_from(options: argparse.Namespace, **settings: Any) -> Settings:
+    """Make the settings of a run; what it is made of names its folder, so that runs never mix."""
+    folder = options.folder / (
+        f"noise-{options.label_noise:g}-{options.population}x{options.generations}x{options.epochs}"
+    )
+    return Settings(
+        folder=folder,
+        population_size=options.population,
+        n_generations=options.generations,
+        epochs_per_generation=options.epochs,
+        label_noise=options.label_noise,
+        n_seeds=options.seeds,
+        n_workers=options.workers,
+        **settings,
+    )

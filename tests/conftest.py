@@ -1,0 +1,16 @@
+"""Settings for the whole suite: Hypothesis profiles and a quiet Optuna."""
+
+from __future__ import annotations
+
+import os
+
+import optuna
+from hypothesis import HealthCheck, settings
+
+# CI tries more, and the same examples every time, so that a red run can be repeated.
+settings.register_profile("ci", max_examples=300, deadline=None, derandomize=True)
+# A benchmark of the machine is not wanted: a slow example is no failure.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)

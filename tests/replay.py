@@ -1,0 +1,166 @@
+"""The rules of EPBT replayed from recorded trials, naively: an oracle for every kind of run.
+
+It shares no code with the library and knows nothing but Optuna's trials and the rules: chunk the
+trials by number, sort, keep the fittest. Use `populations` for who was alive after each
+generation, and `check_lineage` for whether everybody was bred from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cmp_to_key
+from typing import Any
+
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+__all__ = ["Rules", "check_lineage", "chunks", "is_fitter", "lineage_of", "populations"]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a run was started with.
+
+    Attributes:
+        population_size: Individuals in a population, p.
+        n_elites: Individuals that survive a generation, k; 0 for `PBTSampler`.
+        direction: The study's direction.
+    """
+
+    population_size: int
+    n_elites: int
+    direction: StudyDirection
+
+
+def chunks(trials: Sequence[FrozenTrial], rules: Rules) -> list[list[FrozenTrial]]:
+    """Return the trials by generation: p of them first, then p − k at a time."""
+    ordered = sorted(trials, key=lambda trial: trial.number)
+    assert [trial.number for trial in ordered] == list(range(len(ordered))), "numbers have gaps"
+    generations = [ordered[: rules.population_size]]
+    rest = ordered[rules.population_size :]
+    while rest:
+        n_offspring = rules.population_size - rules.n_elites
+        generations.append(rest[:n_offspring])
+        rest = rest[n_offspring:]
+    return generations
+
+
+def is_fitter(one: FrozenTrial, other: FrozenTrial, direction: StudyDirection) -> bool:
+    """Return whether `one` comes before `other`.
+
+    Feasible before infeasible, then the smaller violation, then the better value, then the newer.
+    """
+    violation, other_violation = _violation(one), _violation(other)
+    if violation != other_violation:
+        return violation < other_violation
+    value, other_value = float(one.values[0]), float(other.values[0])
+    if value != other_value:
+        return (value > other_value) == (direction == StudyDirection.MAXIMIZE)
+    return one.number > other.number
+
+
+def populations(trials: Sequence[FrozenTrial], rules: Rules) -> list[list[FrozenTrial]]:
+    """Return M_0, M_1, …, each the fittest first, as all trials finished by now make them."""
+    alive: list[FrozenTrial] = []
+    result: list[list[FrozenTrial]] = []
+    for generation in chunks(trials, rules):
+        evaluated = [trial for trial in generation if trial.state == TrialState.COMPLETE]
+        alive = _fittest_first(evaluated + alive[: rules.n_elites], rules.direction)
+        result.append(alive)
+    return result
+
+
+def lineage_of(trial: FrozenTrial) -> dict[str, Any] | None:
+    """Return the recorded generation, parent and mate; None where no sampler of ours bred."""
+    record: dict[str, Any] | None = trial.system_attrs.get("epbt:lineage")
+    return record
+
+
+def check_lineage(
+    trials: Sequence[FrozenTrial], rules: Rules, *, stragglers: bool = False
+) -> list[list[FrozenTrial]]:
+    """Check the recorded lineage of a run against the rules, and return its populations.
+
+    Trials without a record (added, another sampler's, or waiting) are passed over. A retried
+    trial keeps the parents of the trial that was cut off, and is checked against those that one
+    could have had.
+
+    Args:
+        trials: All trials of the study, in any order.
+        rules: What the run was started with.
+        stragglers: The run had generations start before the last one had finished (several
+            workers and no barrier), so that an offspring was bred from those known at the time.
+            Then its parents need only be COMPLETE trials of earlier generations, or nobody.
+
+    Raises:
+        AssertionError: A recorded generation is not the one that the number says, a founder has
+            a parent or a mate, an offspring has no parent though there was one to choose,
+            a parent or mate is not of M_(g−1) (of the newest population with anybody in it, if
+            that one is empty), or the mate is the parent.
+    """
+    alive = populations(trials, rules)
+    by_number = {trial.number: trial for trial in trials}
+    generation_of = {
+        trial.number: generation
+        for generation, chunk in enumerate(chunks(trials, rules))
+        for trial in chunk
+    }
+    for number, trial in sorted(by_number.items()):
+        record = lineage_of(trial)
+        if record is None or trial.state == TrialState.WAITING:
+            continue
+        who = f"trial {number} {record}"
+        assert record.keys() == {"generation", "parent", "mate"}, f"{who}: not these keys"
+        assert record["generation"] == generation_of[number], (
+            f"{who}: generation is {generation_of[number]}"
+        )
+        bred_in = generation_of[_first_try(trial)]
+        parent, mate = record["parent"], record["mate"]
+        candidates = _candidates(alive, by_number, generation_of, bred_in, stragglers)
+        if not candidates:
+            assert parent is None, f"{who}: a founder has a parent"
+        elif parent is not None or not stragglers:
+            assert parent is not None, f"{who}: an offspring has no parent"
+            assert parent in candidates, f"{who}: parent is not one of {sorted(candidates)}"
+        if mate is not None:
+            assert parent is not None, f"{who}: a mate but no parent"
+            assert mate in candidates, f"{who}: mate is not one of {sorted(candidates)}"
+            assert mate != parent, f"{who}: mate is the parent"
+    return alive
+
+
+def _candidates(
+    alive: list[list[FrozenTrial]],
+    by_number: dict[int, FrozenTrial],
+    generation_of: dict[int, int],
+    bred_in: int,
+    stragglers: bool,
+) -> set[int]:
+    if stragglers:
+        return {
+            number
+            for number, trial in by_number.items()
+            if generation_of[number] < bred_in and trial.state == TrialState.COMPLETE
+        }
+    for population in reversed(alive[:bred_in]):
+        if population:
+            return {trial.number for trial in population}
+    return set()
+
+
+def _first_try(trial: FrozenTrial) -> int:
+    """Return the number under which the trial was bred: Optuna notes it when it retries one."""
+    number: int = trial.system_attrs.get("failed_trial", trial.number)
+    return number
+
+
+def _violation(trial: FrozenTrial) -> float:
+    return sum(value for value in trial.constraints.values() if value > 0)
+
+
+def _fittest_first(trials: list[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial]:
+    def compare(one: FrozenTrial, other: FrozenTrial) -> int:
+        return -1 if is_fitter(one, other, direction) else 1
+
+    return sorted(trials, key=cmp_to_key(compare))
