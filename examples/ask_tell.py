@@ -64,7 +64,7 @@ def accuracies(network: nn.Module, weights: Weights, part: Part) -> list[float]:
     """Return the accuracy of every individual."""
     images, labels = part
     logits = vmap(partial(functional_call, network), in_dims=(0, None))(weights, images)
-    return (logits.argmax(-1) == labels).float().mean(-1).tolist()
+    return [float(share) for share in (logits.argmax(-1) == labels).float().mean(-1)]
 
 
 def inherit_all(

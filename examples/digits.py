@@ -16,7 +16,6 @@ import torch
 from sklearn.datasets import load_digits
 
 from examples.label_noise import (
-    Settings,
     Split,
     add_options,
     mlp,
@@ -45,7 +44,7 @@ def make_split(seed: int, label_noise: float) -> Split:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add_options(
-        parser, label_noise=0.4, seeds=5, population=40, generations=20, epochs=2,
+        parser, label_noise=0.4, seeds=5, population=40, generations=20, epochs=3,
         folder=Path("runs/digits"),
     )  # fmt: skip
     settings = settings_from(
@@ -53,7 +52,7 @@ def main() -> None:
         make_split=make_split,
         make_network=partial(mlp, 64, 128, 64),
         learning_rate=0.1,
-        batch_size=32,
+        batch_size=64,
     )
     run(settings)
 

@@ -34,7 +34,8 @@ __all__ = ["TaylorGLOLoss", "cross_entropy_like", "is_trainable", "taylor_glo_lo
 Theta: TypeAlias = Iterable[float] | Tensor
 _Number = TypeVar("_Number", float, Tensor)
 
-_NORMALIZE_FLOOR = 0.01  # the least share that |s| counts as: see `normalize` below
+# What |s| counts as at least, as a share of its bound and as it is: see `normalize` below.
+_RELATIVE_FLOOR, _ABSOLUTE_FLOOR = 0.01, 0.001
 
 
 def taylor_glo_loss(
@@ -63,9 +64,10 @@ def taylor_glo_loss(
             c_h = θ3 - θ4 θ1 - θ6 θ0 and c_hh = θ4/2, so the scale is n²/|s|; what is not
             trainable stays so. Where s all but cancels, the gradient would explode once the
             output is no longer uniform, so |s| counts as at least 1 % of its bound for any
-            output, |a| + |c_h| + |c_hh| + |c_hy|. This holds back 0.7 % of all θ in [-10, 10]⁸
-            and keeps the gradient in a logit, for class indices, below 25 n. The scale is part of
-            the function: gradients in `theta` pass through it. Default: the paper's, unscaled.
+            output, |a| + |c_h| + |c_hh| + |c_hy|, and as at least 0.001, so that no rounding
+            error is blown up. This holds back 0.7 % of all θ in [-10, 10]⁸ and keeps the gradient
+            in a logit, for class indices, below 25 n. The scale is part of the function:
+            gradients in `theta` pass through it. Default: the paper's loss, unscaled.
 
     Returns:
         The loss: a scalar, or with `"none"` of the shape of `logits` without C. float64 for
@@ -116,12 +118,13 @@ class TaylorGLOLoss(nn.Module):
         import torch
         from epbt_optuna import TaylorGLOLoss, cross_entropy_like
 
-        inputs, labels = torch.randn(64, 4), torch.randint(3, (64,))
+        inputs = torch.randn(64, 3)
+        labels = inputs.argmax(1)
 
 
         def objective(trial):
             loss_fn = TaylorGLOLoss.suggest(trial)
-            model = torch.nn.Linear(4, 3)
+            model = torch.nn.Linear(3, 3)
             optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
             for _ in range(10):
                 optimizer.zero_grad()
@@ -280,7 +283,8 @@ def cross_entropy_like(n_classes: int, *, bound: float = 10.0) -> tuple[float, .
     theta_5 = theta_7 = a / (1.5 + bound)
     scale = min(n_classes, bound / max(theta_5, -theta_6))
     theta = (-bound, 0.0, 0.0, 0.0, 0.0, scale * theta_5, scale * theta_6, scale * theta_7)
-    return tuple(float(max(-bound, min(number, bound))) for number in theta)  # rounding steps out
+    # Rounding may have taken the largest just over the bound, where a trial could not hold it.
+    return tuple(float(max(-bound, min(number, bound))) for number in theta)
 
 
 class _TaylorGLO(torch.autograd.Function):
@@ -354,6 +358,6 @@ def _coefficients(theta: Sequence[_Number]) -> tuple[_Number, _Number, _Number, 
 def _scale(theta: Tensor, n_classes: int) -> Tensor:
     """Return n²/|s|, |s| held above its floor: see `taylor_glo_loss`."""
     a, c_h, c_hh, c_hy = _coefficients(theta.unbind())
-    floor = _NORMALIZE_FLOOR * (a.abs() + c_h.abs() + c_hh.abs() + c_hy.abs())
+    floor = _RELATIVE_FLOOR * (a.abs() + c_h.abs() + c_hh.abs() + c_hy.abs())
     size = torch.maximum((a + c_hy / n_classes).abs(), floor)
-    return n_classes**2 / size.clamp(min=torch.finfo(theta.dtype).eps)  # all zero: nothing to scale
+    return n_classes**2 / size.clamp(min=_ABSOLUTE_FLOOR)

@@ -1,0 +1,171 @@
+"""Laws of populations, over studies with every kind of trial that finish in any order."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import optuna
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+
+from epbt_optuna.operators import Elitism
+from epbt_optuna.population import Generations, PopulationHistory
+from tests.replay import Rules, is_fitter, populations
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ends, if it does."""
+
+    state: TrialState
+    value: float
+    violation: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """A study's rules, and the outcomes of its trials by number."""
+
+    rules: Rules
+    outcomes: list[Outcome]
+
+    @property
+    def generations(self) -> Generations:
+        return Generations(self.rules.population_size, self.rules.n_elites)
+
+    @property
+    def n_generations(self) -> int:
+        return self.generations.of(len(self.outcomes) - 1) + 1
+
+    def history(self) -> PopulationHistory:
+        return PopulationHistory(self.generations, Elitism(self.rules.n_elites))
+
+    def asked(self) -> optuna.Study:
+        study = optuna.create_study(
+            direction=self.rules.direction, sampler=optuna.samplers.RandomSampler(seed=0)
+        )
+        for outcome in self.outcomes:
+            trial = study.ask()
+            if outcome.violation:
+                trial.set_constraint("c", outcome.violation)
+        return study
+
+    def tell(self, study: optuna.Study, number: int) -> None:
+        outcome = self.outcomes[number]
+        if outcome.state == TrialState.COMPLETE:
+            study.tell(number, outcome.value)
+        elif outcome.state != TrialState.RUNNING:
+            study.tell(number, state=outcome.state)
+
+    def told(self) -> optuna.Study:
+        study = self.asked()
+        for number in range(len(self.outcomes)):
+            self.tell(study, number)
+        return study
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> Run:
+    size = draw(st.integers(2, 6))
+    rules = Rules(
+        population_size=size,
+        n_elites=draw(st.integers(0, size - 1)),
+        direction=draw(st.sampled_from([StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE])),
+    )
+    # Few values and many COMPLETE trials, so that there are ties and populations.
+    states = [TrialState.COMPLETE] * 4 + [TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING]
+    outcome = st.builds(
+        Outcome,
+        st.sampled_from(states),
+        st.sampled_from([0.0, 1.0, 2.0, float("inf"), float("-inf")]) | st.floats(-9, 9),
+        st.sampled_from([0.0, 0.0, -1.0, 1.0, 2.0]),
+    )
+    return Run(rules, draw(st.lists(outcome, min_size=1, max_size=20)))
+
+
+def numbers_alive(history: PopulationHistory, study: optuna.Study, generation: int) -> list[int]:
+    return [individual.number for individual in history.population(study, generation)]
+
+
+def replayed(run: Run, study: optuna.Study) -> list[list[int]]:
+    return [[trial.number for trial in alive] for alive in populations(study.trials, run.rules)]
+
+
+@given(runs())
+def test_populations_are_those_of_the_naive_replay(run: Run) -> None:
+    study, history = run.told(), run.history()
+    alive = [numbers_alive(history, study, g) for g in range(run.n_generations)]
+    assert alive == replayed(run, study)
+
+
+@given(runs(), st.data())
+def test_populations_do_not_depend_on_when_they_were_read_and_in_which_order_trials_finished(
+    run: Run, data: st.DataObject
+) -> None:
+    study, history = run.asked(), run.history()
+    order = data.draw(st.permutations(range(len(run.outcomes))))
+    readings = st.none() | st.integers(0, run.n_generations)
+    for number in order:
+        run.tell(study, number)
+        generation = data.draw(readings)
+        if generation is not None:
+            alive = numbers_alive(history, study, generation)
+            if generation < run.n_generations:
+                assert alive == replayed(run, study)[generation]
+    alive_at_last = [numbers_alive(history, study, g) for g in range(run.n_generations)]
+    assert alive_at_last == replayed(run, study)
+
+
+@given(runs())
+def test_a_population_is_the_complete_trials_of_its_generation_and_k_elites_at_most(
+    run: Run,
+) -> None:
+    study, history, k = run.told(), run.history(), run.rules.n_elites
+    n_before = 0
+    for g in range(run.n_generations):
+        own = set(run.generations.numbers(g))
+        n_complete = sum(
+            trial.number in own and trial.state == TrialState.COMPLETE for trial in study.trials
+        )
+        alive = numbers_alive(history, study, g)
+        assert len(alive) == len(set(alive)) == n_complete + min(k, n_before)
+        assert len(alive) <= run.rules.population_size
+        n_before = len(alive)
+
+
+@given(runs())
+def test_elites_are_the_fittest_of_the_population_before(run: Run) -> None:
+    study, history = run.told(), run.history()
+    for g in range(1, run.n_generations):
+        own = set(run.generations.numbers(g))
+        before = numbers_alive(history, study, g - 1)
+        elites = {number for number in numbers_alive(history, study, g) if number not in own}
+        for elite in elites:
+            for dead in set(before) - elites:
+                assert is_fitter(study.trials[elite], study.trials[dead], run.rules.direction)
+
+
+@given(runs())
+def test_with_elites_the_best_individual_never_gets_worse(run: Run) -> None:
+    assume(run.rules.n_elites > 0)
+    study, history = run.told(), run.history()
+    best: int | None = None
+    for g in range(run.n_generations):
+        alive = numbers_alive(history, study, g)
+        if best is not None:
+            assert not is_fitter(study.trials[best], study.trials[alive[0]], run.rules.direction)
+        best = alive[0] if alive else None
+
+
+@given(runs())
+def test_parents_are_the_newest_population_that_has_anybody(run: Run) -> None:
+    study, history = run.told(), run.history()
+    for g in range(run.n_generations + 1):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            parents = [individual.number for individual in history.parents(study, g)]
+        older = [[], *[alive for alive in replayed(run, study)[:g] if alive]]
+        assert parents == older[-1]
