@@ -257,6 +257,7 @@ def run(settings: Settings) -> None:
                     with suppress(Empty):
                         bar.update(epochs.get(timeout=0.2))
             outcomes = [run.result() for run in runs]
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     console = Console()
     console.print(table_of_accuracies(outcomes, settings))
     console.print(table_of_losses(settings, seed=0))
@@ -296,10 +297,10 @@ def summary(values: list[float]) -> str:
 def table_of_losses(settings: Settings, seed: int) -> Table:
     """Show the losses under which the best network of a seed was trained, in order."""
     study, _ = open_study(settings, seed)
-    table = Table(title=f"Losses along the best lineage (seed {seed})")
-    for heading in ("generation", "trial", "fitness", *(f"θ{i}" for i in range(8))):
-        table.add_column(heading, justify="right")
-    table.add_column("loss, true class 0 → 1")
+    table = Table(title=f"Losses along the best lineage (seed {seed})", box=None, pad_edge=False)
+    for heading in ("gen", "trial", "fitness", *(f"θ{i}" for i in range(8))):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("over p(true)", no_wrap=True)
     for trial in ancestry(study):
         loss_fn = TaylorGLOLoss.from_params(trial.params)
         generation = settings.sampler.generation_of(trial.number)
@@ -310,7 +311,7 @@ def table_of_losses(settings: Settings, seed: int) -> Table:
     return table
 
 
-def sketch(loss_fn: TaylorGLOLoss, width: int = 16) -> str:
+def sketch(loss_fn: TaylorGLOLoss, width: int = 12) -> str:
     """Draw a loss over the true class's probability, in the two-class view of figure 5."""
     true_class = torch.linspace(0, 1, width)
     logits = torch.stack([true_class, 1 - true_class], dim=1).log()

@@ -326,7 +326,7 @@ def test_members_of_pbt_go_on_unless_they_are_in_the_worst_quarter_or_were_lost(
             assert parent.number in last[:2]
             assert x in (min(inherited * 1.2, 100), max(inherited / 1.2, 1))
             n_replaced += 1
-    assert n_replaced == 9 * 2
+    assert n_replaced == 7 * 2 + 2 * (2 + 1)
 
 
 def test_pbt_with_a_factor_of_one_and_no_resampling_only_copies() -> None:
