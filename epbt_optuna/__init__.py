@@ -26,6 +26,8 @@ if TYPE_CHECKING:
         Truncation,
         UniformCrossover,
     )
+    from epbt_optuna.pruner import EPBTPruner
+    from epbt_optuna.preemption import resume
     from epbt_optuna.restore import restore_optimizer
     from epbt_optuna.samplers import EPBTSampler, PBTSampler, ask_generation
 
@@ -34,6 +36,7 @@ __version__ = "0.1.0"
 _MODULES = {
     "CheckpointError": "checkpoints",
     "CheckpointStore": "checkpoints",
+    "EPBTPruner": "pruner",
     "EPBTSampler": "samplers",
     "Elitism": "operators",
     "GaussianMutation": "operators",
@@ -47,12 +50,14 @@ _MODULES = {
     "cross_entropy_like": "losses",
     "is_trainable": "losses",
     "restore_optimizer": "restore",
+    "resume": "preemption",
     "taylor_glo_loss": "losses",
 }
 
 __all__ = [
     "CheckpointError",
     "CheckpointStore",
+    "EPBTPruner",
     "EPBTSampler",
     "Elitism",
     "GaussianMutation",
@@ -66,6 +71,7 @@ __all__ = [
     "cross_entropy_like",
     "is_trainable",
     "restore_optimizer",
+    "resume",
     "taylor_glo_loss",
 ]
 

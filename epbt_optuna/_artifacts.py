@@ -50,6 +50,10 @@ class Artifacts(Protocol):
         """Remove the bytes, if they are there."""
         ...
 
+    def leftovers(self, prefix: str, before: float) -> Iterator[str]:
+        """Yield what begins with `prefix` and was last written `before` this time, if it can."""
+        ...
+
     def where(self, artifact_id: str) -> str:
         """Say where the bytes are, for messages."""
         ...
@@ -89,6 +93,13 @@ class FolderArtifacts:
     def remove(self, artifact_id: str) -> None:
         """Delete the file, if it is there."""
         self._path(artifact_id).unlink(missing_ok=True)
+
+    def leftovers(self, prefix: str, before: float) -> Iterator[str]:
+        """Yield the names of old files, the temporary ones of dead writers included."""
+        for path in (*self._folder.glob(f"{prefix}*"), *self._folder.glob(f".{prefix}*.tmp")):
+            with suppress(FileNotFoundError):  # another collector was faster
+                if path.stat().st_mtime < before:
+                    yield path.name
 
     def where(self, artifact_id: str) -> str:
         """Return the file's path."""
@@ -139,6 +150,10 @@ class StoreArtifacts:
         """Remove the artifact, if it is there."""
         with suppress(ArtifactNotFound):
             self._store.remove(artifact_id)
+
+    def leftovers(self, prefix: str, before: float) -> Iterator[str]:  # noqa: ARG002
+        """Yield nothing: Optuna's artifact stores cannot be listed."""
+        yield from ()
 
     def where(self, artifact_id: str) -> str:
         """Return the store and the artifact's id."""

@@ -8,8 +8,6 @@ algorithm here: those are `epbt_optuna.population` and `epbt_optuna.evolution`.
 from __future__ import annotations
 
 import secrets
-import threading
-import weakref
 import zlib
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -19,11 +17,11 @@ import numpy as np
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseGASampler, BaseSampler
-from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna import _optuna
 from epbt_optuna._checks import check_integer
+from epbt_optuna._per_study import PerStudy
 from epbt_optuna.evolution import Evolution, Feasible, first_feasible
 from epbt_optuna.genome import Genome, draw
 from epbt_optuna.operators import Elitism
@@ -61,14 +59,7 @@ class GenerationSampler(BaseGASampler):
         self._initial_sampler = initial_sampler
         self._search_space = dict(search_space or {})
         self._seed = secrets.randbits(128) if seed is None else int(seed)
-        self._forget_histories()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in vars(self).items() if k not in ("_histories", "_lock")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._forget_histories()
+        self._history = PerStudy(self._make_history)
 
     # Generations
 
@@ -117,6 +108,23 @@ class GenerationSampler(BaseGASampler):
     def get_parent_population(self, study: Study, generation: int) -> list[FrozenTrial]:
         """Return the trials that `generation` breeds from, M_(g−1), the fittest first."""
         return self.get_population(study, generation - 1)
+
+    def expected_offspring(self, population_size: int | None = None) -> list[float]:
+        """Return what each rank of a population leaves in the next one, the fittest first.
+
+        The number of offspring that an individual of this rank can expect to be the parent of,
+        and itself where it survives as an elite. The mean over a whole population is 1.
+
+        Args:
+            population_size: How many are alive. Default: the whole population, p.
+
+        Raises:
+            TypeError: A selection of the user's own does not say its odds.
+        """
+        p, k = self._generations.population_size, self._generations.n_elites
+        size = p if population_size is None else population_size
+        offspring = self._evolution.expected_offspring(size, p - k)
+        return [n + (rank <= k) for rank, n in enumerate(offspring, start=1)]
 
     def select_parent(self, study: Study, generation: int) -> list[FrozenTrial]:
         """Return the parent population, as `optuna.samplers.BaseGASampler` asks for it."""
@@ -217,9 +225,10 @@ class GenerationSampler(BaseGASampler):
                 search_space,
             )
         params = initial_sampler.sample_relative(study, trial, search_space)
+        latest = _read(study, trial.number)  # shows what the initial sampler's hooks have written
         for name, distribution in search_space.items():
             if name not in params:
-                params[name] = initial_sampler.sample_independent(study, trial, name, distribution)
+                params[name] = initial_sampler.sample_independent(study, latest, name, distribution)
         return Genome(params, search_space)
 
     def _draw(self, trial: FrozenTrial, name: str, distribution: BaseDistribution) -> Any:
@@ -235,20 +244,9 @@ class GenerationSampler(BaseGASampler):
     def _rng(self, *key: int) -> np.random.Generator:
         return np.random.default_rng([self._seed, *key])
 
-    def _history(self, study: Study) -> PopulationHistory:
-        with self._lock:
-            histories = self._histories.setdefault(_optuna.storage_of(study), {})
-            study_id = _optuna.study_id_of(study)
-            if study_id not in histories:
-                survivors = Elitism(self._generations.n_elites)
-                histories[study_id] = PopulationHistory(self._generations, survivors)
-            return histories[study_id]
-
-    def _forget_histories(self) -> None:
-        """Start without what was read of any study; it can all be read again."""
-        self._lock = threading.Lock()
-        self._histories: weakref.WeakKeyDictionary[BaseStorage, dict[int, PopulationHistory]]
-        self._histories = weakref.WeakKeyDictionary()
+    def _make_history(self, study: Study) -> PopulationHistory:
+        self._generations.record(study)
+        return PopulationHistory(self._generations, Elitism(self._generations.n_elites))
 
     def _require_one_objective(self, study: Study) -> None:
         if len(study.directions) > 1:

@@ -11,10 +11,12 @@ from optuna.trial import FrozenTrial, Trial
 
 __all__ = [
     "fixed_params",
+    "read_study_attr",
     "read_system_attrs",
     "read_trial",
     "storage_of",
     "study_id_of",
+    "write_study_attr",
     "write_system_attr",
 ]
 
@@ -50,6 +52,16 @@ def read_system_attrs(study: Study, trial: Trial | FrozenTrial) -> Mapping[str, 
 def write_system_attr(study: Study, trial: Trial | FrozenTrial, key: str, value: Any) -> None:
     """Write one system attr of an unfinished trial."""
     study._storage.set_trial_system_attr(trial._trial_id, key, value)
+
+
+def read_study_attr(study: Study, key: str) -> Any:
+    """Read one system attr of the study; None if it is not set."""
+    return study._storage.get_study_system_attrs(study._study_id).get(key)
+
+
+def write_study_attr(study: Study, key: str, value: Any) -> None:
+    """Write one system attr of the study."""
+    study._storage.set_study_system_attr(study._study_id, key, value)
 
 
 def fixed_params(trial: FrozenTrial) -> dict[str, Any]:

@@ -15,7 +15,15 @@ from typing import IO, Any, cast
 
 import torch
 
-__all__ = ["FORMAT", "UnreadableError", "digest_of", "read_state", "safe_state", "write_state"]
+__all__ = [
+    "FORMAT",
+    "HashingWriter",
+    "UnreadableError",
+    "digest_of",
+    "read_state",
+    "safe_state",
+    "write_state",
+]
 
 FORMAT = 1
 
@@ -53,7 +61,7 @@ def safe_state(state: Any, path: str = "state") -> Any:
 
 def write_state(file: IO[bytes], state: Any, **origin: Any) -> tuple[int, str]:
     """Write a safe state with its format and origin; return size in bytes and SHA-256 digest."""
-    writer = _HashingWriter(file)
+    writer = HashingWriter(file)
     torch.save({"format": FORMAT, **origin, "state": state}, cast(IO[bytes], writer))
     return writer.size, writer.digest
 
@@ -93,7 +101,7 @@ def digest_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-class _HashingWriter:
+class HashingWriter:
     """A file that counts and digests what passes through it."""
 
     def __init__(self, file: IO[bytes]) -> None:

@@ -20,7 +20,9 @@ from epbt_optuna.operators import (
     Exploit,
     Mutation,
     ParentSelection,
+    SelectionOdds,
     TournamentSelection,
+    Truncation,
 )
 from epbt_optuna.population import Lineage, Population
 
@@ -48,6 +50,14 @@ class Evolution(Protocol):
         rng: np.random.Generator,
     ) -> Genome:
         """Make the offspring's genome."""
+        ...
+
+    def expected_offspring(self, population_size: int, n_offspring: int) -> list[float]:
+        """Return how many of `n_offspring` each rank can expect to be parent of, fittest first.
+
+        Raises:
+            TypeError: A selection of the user's own does not say its odds.
+        """
         ...
 
 
@@ -102,6 +112,16 @@ class EPBT:
             return offspring
         return self.crossover(offspring, self.mutation(mate, rng), rng)
 
+    def expected_offspring(self, population_size: int, n_offspring: int) -> list[float]:
+        """Return the odds of τ times the number of offspring: each has a tournament of its own."""
+        if not isinstance(self.selection, SelectionOdds):
+            raise TypeError(
+                "`selection` must have a method `win_probabilities(population_size)` to say who "
+                f"can expect offspring, but {self.selection!r} has none."
+            )
+        win_probabilities = self.selection.win_probabilities(population_size)
+        return [n_offspring * probability for probability in win_probabilities]
+
 
 @dataclass(frozen=True)
 class PBT:
@@ -136,6 +156,21 @@ class PBT:
         if lineage.parent is not None and self._is_same_member(lineage.parent, lineage.number):
             return parent
         return self.explore(parent, rng)
+
+    def expected_offspring(self, population_size: int, n_offspring: int) -> list[float]:
+        """Return 1 for every member that goes on, and the others shared among the fittest."""
+        if not isinstance(self.exploit, Truncation):
+            raise TypeError(
+                "`exploit` must be a Truncation to say who can expect offspring, but is "
+                f"{self.exploit!r}."
+            )
+        n_going_on = population_size - self.exploit.n_replaced(population_size)
+        n_replaced = n_offspring - n_going_on
+        win_probabilities = self.exploit.win_probabilities(population_size)
+        return [
+            (rank <= n_going_on) + n_replaced * probability
+            for rank, probability in enumerate(win_probabilities, start=1)
+        ]
 
     def _is_same_member(self, number: int, other: int) -> bool:
         return number % self.population_size == other % self.population_size

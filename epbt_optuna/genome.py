@@ -61,9 +61,9 @@ def draw(distribution: BaseDistribution, rng: np.random.Generator) -> Any:
         share = rng.random()
         log_value = (1 - share) * math.log(low - margin) + share * math.log(high + margin)
         return clip(distribution, math.exp(log_value))
-    if step:
-        return clip(distribution, low + step * int(rng.integers(round((high - low) / step) + 1)))
     share = rng.random()
+    if step:  # not by drawing an integer: ranges may be wider than NumPy's
+        return clip(distribution, low + step * int(share * (round((high - low) / step) + 1)))
     return clip(distribution, (1 - share) * low + share * high)
 
 

@@ -10,19 +10,20 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._checks import check_integer
-from epbt_optuna._optuna import read_trial
+from epbt_optuna._optuna import read_study_attr, read_trial, write_study_attr
 from epbt_optuna.operators import SurvivorSelection
 
 __all__ = ["LINEAGE_KEY", "Generations", "Individual", "Lineage", "Population", "PopulationHistory"]
 
 LINEAGE_KEY = "epbt:lineage"
+_GENERATIONS_KEY = "epbt:generations"
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,29 @@ class Generations:
         # NumPy's integers would reach the lineage records, which are JSON.
         object.__setattr__(self, "population_size", int(self.population_size))
         object.__setattr__(self, "n_elites", int(self.n_elites))
+
+    @classmethod
+    def recorded(cls, study: Study) -> Generations | None:
+        """Return the arithmetic of a study that a sampler of ours has bred in, else None."""
+        record = read_study_attr(study, _GENERATIONS_KEY)
+        return None if record is None else cls(**record)
+
+    def record(self, study: Study) -> None:
+        """Record the arithmetic in the study, so that it can be read without its sampler.
+
+        Raises:
+            ValueError: The study was begun with another one. Every trial would change its
+                generation.
+        """
+        recorded = Generations.recorded(study)
+        if recorded is None:
+            write_study_attr(study, _GENERATIONS_KEY, asdict(self))
+        elif recorded != self:
+            raise ValueError(
+                f"Study {study.study_name!r} was begun with a population_size of "
+                f"{recorded.population_size} and {recorded.n_elites} elites, and must go on with "
+                f"them, but the sampler has {self.population_size} and {self.n_elites}."
+            )
 
     def of(self, number: int) -> int:
         """Return the generation of the trial with this number."""
@@ -151,6 +175,12 @@ class PopulationHistory:
         with self._lock:
             return self._population(study, generation)
 
+    def newest(self, study: Study, generation: int) -> Population:
+        """Return M_g as far as it is known, else the newest population before it with anybody."""
+        with self._lock:
+            self._population(study, generation)
+            return self._newest(generation)
+
     def parents(self, study: Study, generation: int) -> Population:
         """Return those whom an offspring of this generation may have as parents.
 
@@ -159,19 +189,22 @@ class PopulationHistory:
         the rest still runs, it warns.
         """
         with self._lock:
-            last = self._population(study, generation - 1)
+            n_there = len(self._population(study, generation - 1))
             n_running = len(self._pending.get(generation - 1, ()))
-            if len(last) < n_running and not self._has_warned:
+            if n_there < n_running and not self._has_warned:
                 self._has_warned = True
                 warnings.warn(
-                    f"Generation {generation} breeds from {len(last)} individuals while "
+                    f"Generation {generation} breeds from {n_there} individuals while "
                     f"{n_running} of generation {generation - 1} still run. Use fewer workers "
                     f"than a generation has trials ({len(self._generations.numbers(generation))})"
                     ", or wait for each generation to finish.",
                     stacklevel=2,
                 )
-            newest_first = reversed(self._populations[:generation])
-            return next((population for population in newest_first if population), ())
+            return self._newest(generation - 1)
+
+    def _newest(self, generation: int) -> Population:
+        newest_first = reversed(self._populations[: generation + 1])
+        return next((population for population in newest_first if population), ())
 
     def _population(self, study: Study, generation: int) -> Population:
         """Return M_g after reading what has finished since the last call."""

@@ -1,10 +1,11 @@
-"""Settings for the whole suite: Hypothesis profiles and a quiet Optuna."""
+"""Settings for the whole suite: Hypothesis profiles, a quiet Optuna, one thread for torch."""
 
 from __future__ import annotations
 
 import os
 
 import optuna
+import torch
 from hypothesis import HealthCheck, settings
 
 # CI tries more, and the same examples every time, so that a red run can be repeated.
@@ -14,3 +15,5 @@ settings.register_profile("default", deadline=None, suppress_health_check=[Healt
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+torch.set_num_threads(1)  # networks here are small; threads would only wait for one another

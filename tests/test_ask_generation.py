@@ -37,9 +37,10 @@ def fitness(trial: optuna.Trial) -> float:
 
 
 def tell(study: optuna.Study, trial: optuna.Trial) -> None:
+    value = fitness(trial)
     if trial.number % 5 == 2:
         study.tell(trial, state=TrialState.PRUNED)
-    elif math.isnan(value := fitness(trial)):
+    elif math.isnan(value):
         study.tell(trial, state=TrialState.FAIL)
     else:
         study.tell(trial, value)
@@ -58,8 +59,11 @@ def history_of(study: optuna.Study) -> list[tuple[object, ...]]:
 
 @pytest.mark.parametrize(
     ("sampler", "sizes"),
-    [(EPBTSampler(6, n_elites=4), [6, 2, 2]), (EPBTSampler(4, n_elites=0), [4, 4, 4])]
-    + [(PBTSampler(5), [5, 5, 5])],
+    [
+        (EPBTSampler(6, n_elites=4), [6, 2, 2]),
+        (EPBTSampler(4, n_elites=0), [4, 4, 4]),
+        (PBTSampler(5), [5, 5, 5]),
+    ],
 )
 def test_generation_0_has_p_trials_and_every_later_one_what_its_elites_leave(
     sampler: AnySampler, sizes: list[int]
@@ -143,10 +147,11 @@ def test_enqueued_trials_beyond_the_generation_wait_for_theirs() -> None:
 
 def test_added_trials_take_their_place_in_the_generation() -> None:
     study = study_with(EPBTSampler(4, seed=0))
+    study.enqueue_trial({"x": 0.25})
     study.add_trial(
         optuna.create_trial(value=1.0, params={"x": 0.5}, distributions={"x": SPACE["x"]})
     )
-    assert numbers(ask_generation(study)) == [1, 2, 3]
+    assert numbers(ask_generation(study)) == [0, 2, 3]
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")

@@ -270,7 +270,7 @@ def damaged_by(damage: Callable[[Path], object], tmp_path: Path) -> None:
 
 
 def test_a_missing_file_names_trial_and_file(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"trial 0 \(.*epbt-000000-.*\.pt\) is missing"):
+    with pytest.raises(CheckpointError, match=r"trial 0 \(.*/epbt-.*-000000-.*\.pt\) is missing"):
         damaged_by(Path.unlink, tmp_path)
 
 
@@ -278,7 +278,9 @@ def test_a_file_cut_short_is_reported_with_both_sizes(tmp_path: Path) -> None:
     def cut(file: Path) -> None:
         os.truncate(file, 10)
 
-    with pytest.raises(CheckpointError, match=r"trial 0 .*is damaged: 10 bytes, but \d+ were"):
+    with pytest.raises(
+        CheckpointError, match=r"trial 0 .*cannot be read: it is damaged: 10 bytes, but \d+ were"
+    ):
         damaged_by(cut, tmp_path)
 
 

@@ -158,8 +158,9 @@ def test_a_member_that_goes_on_keeps_its_params_and_one_that_was_replaced_explor
 
 
 def test_a_member_goes_on_from_an_older_generation_when_the_last_one_was_lost_whole() -> None:
-    lineage = pbt().select(24, 3, population(8, 9, 10, 11), rng())
-    assert lineage.parent == 8
+    lineage = pbt().select(26, 3, population(8, 9, 10, 11), rng())
+    assert lineage.parent == 10
+    assert pbt().breed(lineage, genome(10), None, rng()) == genome(10)
 
 
 # Feasible

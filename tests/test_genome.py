@@ -180,6 +180,14 @@ def test_ranges_of_any_size_are_drawn_from_without_overflow(distribution: BaseDi
     assert len(set(values)) > 1
 
 
+@pytest.mark.parametrize("high", [2**63 - 1, 2**64, 10**30])
+def test_integers_wider_than_numpys_are_drawn_from_the_whole_range(high: int) -> None:
+    values = draw_many(IntDistribution(-high, high))
+    assert all(type(value) is int for value in values)
+    assert -high <= min(values) < -0.9 * high
+    assert 0.9 * high < max(values) <= high
+
+
 def test_a_distribution_that_is_not_optunas_cannot_be_drawn_from() -> None:
     with pytest.raises(TypeError, match="`distribution` must be one of Optuna's but got"):
         draw(NewDistribution(), np.random.default_rng(0))
@@ -194,6 +202,8 @@ def test_a_distribution_that_is_not_optunas_cannot_be_drawn_from() -> None:
         (FloatDistribution(-1, 1), 1.5, 1.0),
         (FloatDistribution(-1, 1), -math.inf, -1.0),
         (FloatDistribution(-1, 1), 0.123, 0.123),
+        (FloatDistribution(0, 10), 7, 7.0),
+        (FloatDistribution(0, 10), np.float64(7.5), 7.5),
         (FloatDistribution(0, 1, step=0.25), 0.6, 0.5),
         (FloatDistribution(0, 1, step=0.25), 0.65, 0.75),
         (FloatDistribution(0, 1, step=0.25), 7, 1.0),

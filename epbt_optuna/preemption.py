@@ -1,0 +1,49 @@
+"""Preemption: a trial that was cut off goes on in a retry, from its last partial checkpoint."""
+
+from __future__ import annotations
+
+from optuna import Study, create_trial
+from optuna.trial import FrozenTrial, TrialState
+
+__all__ = ["resume"]
+
+
+def resume(study: Study, trial: FrozenTrial) -> None:
+    """Queue a trial that was cut off to be run again: same params, same parent.
+
+    What Optuna's heartbeat does for `study.optimize` on a relational database
+    (`optuna.storages.RetryHeartbeatStaleTrialCallback`), for ask/tell and for every storage. The
+    next trial asked is the retry; `CheckpointStore.inherit` gives it what the trial last saved
+    with `final=False`, or else its parent's checkpoint. Like any trial, the retry takes a number.
+
+    Args:
+        study: The study.
+        trial: A trial that no process works on any more: RUNNING, because its process died, or
+            FAILED.
+
+    Raises:
+        ValueError: The trial is neither RUNNING nor FAILED.
+
+    Example:
+        ```python
+        for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
+            resume(study, trial)  # at start, where no other worker is at work
+        ```
+    """
+    if trial.state not in (TrialState.RUNNING, TrialState.FAIL):
+        raise ValueError(
+            f"`trial` must be RUNNING or FAILED but trial {trial.number} is {trial.state.name}."
+        )
+    if trial.state == TrialState.RUNNING:
+        study.tell(trial.number, state=TrialState.FAIL)
+    history = [*trial.system_attrs.get("retry_history", []), trial.number]
+    first = trial.system_attrs.get("failed_trial", trial.number)
+    study.add_trial(
+        create_trial(
+            state=TrialState.WAITING,
+            params=trial.params,
+            distributions=trial.distributions,
+            user_attrs=trial.user_attrs,
+            system_attrs={**trial.system_attrs, "failed_trial": first, "retry_history": history},
+        )
+    )
