@@ -234,9 +234,7 @@ def _start_this_module(*arguments: str) -> subprocess.Popen[bytes]:
 
 
 @contextmanager
-def _stopped_at_the_end(
-    server: subprocess.Popen[bytes], stop: signal.Signals
-) -> Iterator[None]:
+def _stopped_at_the_end(server: subprocess.Popen[bytes], stop: signal.Signals) -> Iterator[None]:
     try:
         yield
     finally:
@@ -251,7 +249,9 @@ def _stopped_at_the_end(
                 pipe.close()
 
 
-def _wait_until_ready(server: subprocess.Popen[bytes], probe: Callable[[], object], log: Path) -> None:
+def _wait_until_ready(
+    server: subprocess.Popen[bytes], probe: Callable[[], object], log: Path
+) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while True:
         try:

@@ -67,7 +67,6 @@ class Training:
         folder: Of the checkpoints.
         seconds: How long it pretends to train.
         enter: Called with the name of each phase as it begins.
-        fails: Whether the trial of this number is to fail.
     """
 
     def __init__(
@@ -76,12 +75,10 @@ class Training:
         *,
         seconds: float = 0.0,
         enter: Callable[[str], None] = lambda _: None,
-        fails: Callable[[int], bool] = lambda _: False,
     ) -> None:
         self.checkpoints = CheckpointStore(folder)
         self._seconds = seconds
         self._enter = enter
-        self._fails = fails
 
     def __call__(self, trial: optuna.Trial) -> float:
         self._enter("suggest")
@@ -93,8 +90,6 @@ class Training:
         state = self.checkpoints.inherit(trial)
         weights = torch.zeros(len(_TARGET)) if state is None else state["weights"]
         trial.set_user_attr("started_from", None if state is None else digest(weights))
-        if self._fails(trial.number):
-            raise ArithmeticError
         self._enter("train")
         generator = torch.Generator().manual_seed(trial.number)
         for _ in range(n_steps):

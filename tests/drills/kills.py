@@ -1,0 +1,378 @@
+"""Kill anywhere: a run whose workers are killed again and again, and started again.
+
+As a program, `python -m tests.drills.kills`, it forks the workers from a small process of its
+own, kills them with SIGKILL at seeded random moments spread over all phases of a trial, and lets
+the last ones finish. `check_survivors` then compares what is left with the rules.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, get_args
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from epbt_optuna import EPBTSampler
+from epbt_optuna.checkpoints import Keep
+from tests.drills.phases import PHASES, PhaseBoard
+from tests.drills.studies import RULES, Training, digest, open_storage, summary
+from tests.replay import check_lineage, lineage_of, populations
+
+__all__ = ["Drill", "Kills", "check_survivors", "run"]
+
+_REPOSITORY = Path(__file__).parent.parent.parent
+_NAME = "drill"
+_SEED = 5
+_LAST_GENERATIONS = 2  # are run without kills, after the last one
+_HANG_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Drill:
+    """What to run.
+
+    Attributes:
+        storage: As `open_storage` takes it.
+        folder: Of the checkpoints, and of the drill's own files.
+        n_kills: How often the workers are killed; each time all of them at once.
+        seed: Of the moments.
+        n_workers: At work at a time.
+        keep: What the collector keeps.
+    """
+
+    storage: str
+    folder: Path
+    n_kills: int
+    seed: int = 0
+    n_workers: int = 1
+    keep: Keep = "population"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.folder / "checkpoints"
+
+    @property
+    def witness(self) -> Path:
+        """What was told, written down by the workers themselves, beside the study."""
+        return self.folder / "witness"
+
+
+@dataclass
+class Kills:
+    """What happened.
+
+    Attributes:
+        phases: How many workers were killed in each phase.
+        seconds: What the whole drill took.
+        longest_restart: The most seconds from a start to the first trial asked.
+    """
+
+    phases: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    longest_restart: float = 0.0
+
+
+def run(drill: Drill) -> Kills:
+    """Run the drill in a process of its own and return what happened.
+
+    Raises:
+        subprocess.CalledProcessError: A worker failed by itself, or hung; the message is on the
+            standard error stream.
+    """
+    settings = {**asdict(drill), "folder": str(drill.folder)}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.drills.kills", json.dumps(settings)],
+        cwd=_REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        check=True,
+        stdout=subprocess.PIPE,
+    )
+    result = json.loads(done.stdout)
+    return Kills(**{**result, "phases": Counter(result["phases"])})
+
+
+# The workers
+
+
+def _open(drill: Drill) -> optuna.Study:
+    return optuna.create_study(
+        study_name=_NAME,
+        storage=open_storage(drill.storage),
+        direction=RULES.direction.name.lower(),
+        sampler=EPBTSampler(RULES.population_size, n_elites=RULES.n_elites, seed=_SEED),
+        load_if_exists=True,
+    )
+
+
+def _recover(study: optuna.Study) -> None:
+    """Fail what a killed worker left RUNNING; nobody else is at work then."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        # A database may still be at the last thing that the killed worker sent to it.
+        study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+
+def _work(drill: Drill, board: PhaseBoard, *, recover: bool, finish: bool) -> None:
+    """Run trials until killed or, to finish, until a few more generations are done."""
+    board.enter("open")
+    study = _open(drill)
+    board.enter("recover")
+    if recover:
+        _recover(study)
+    training = Training(drill.checkpoints, seconds=0.004, enter=board.enter)
+    collector = training.checkpoints.collector(keep=drill.keep)
+    last_trial = _last_trial(study) if finish else None
+
+    def after_trial(study: optuna.Study, trial: FrozenTrial) -> None:
+        _bear_witness(drill.witness, trial)
+        board.enter("collect")
+        collector(study, trial)
+        if last_trial is not None and trial.number >= last_trial:
+            study.stop()
+        board.enter("ask")
+
+    board.enter("ask")
+    study.optimize(training, callbacks=[after_trial])
+
+
+def _last_trial(study: optuna.Study) -> int:
+    sampler = study.sampler
+    assert isinstance(sampler, EPBTSampler)
+    generation = sampler.generation_of(len(study.get_trials(deepcopy=False)))
+    return sampler.n_trials(generation + _LAST_GENERATIONS) - 1
+
+
+def _bear_witness(path: Path, trial: FrozenTrial) -> None:
+    line = json.dumps({"number": trial.number, "value": trial.value, **trial.user_attrs}) + "\n"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        os.write(descriptor, line.encode())  # one call: whole, or not at all
+    finally:
+        os.close(descriptor)
+
+
+# The one who kills
+
+
+def _warm_up() -> None:
+    """Import now what a worker would import late, so that a forked one is at work at once."""
+    import psycopg
+
+    study = optuna.create_study(storage="sqlite://")
+    with TemporaryDirectory() as folder:
+        study.optimize(Training(Path(folder)), n_trials=1)
+
+
+def _forked(work: Callable[[], None]) -> int:
+    """Run `work` in a forked process and return its id."""
+    process = os.fork()
+    if process == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+    return process
+
+
+def _exit_status(process: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+class _Killer:
+    """Forks workers and kills them at random moments of chosen phases."""
+
+    def __init__(self, drill: Drill) -> None:
+        self._drill = drill
+        self._rng = np.random.default_rng(drill.seed)
+        self._boards = [PhaseBoard(drill.folder / f"phases-{w}") for w in range(drill.n_workers)]
+        self._kills = Kills()
+
+    def run(self) -> Kills:
+        start = time.perf_counter()
+        self._finish(
+            _forked(lambda: _open(self._drill) and None)
+        )  # nobody dies before there is a study
+        for phase in self._targets():
+            self._kill_in(phase)
+        for process in self._start(finish=True):
+            self._finish(process)
+        self._kills.seconds = time.perf_counter() - start
+        return self._kills
+
+    def _targets(self) -> list[str]:
+        """Return all phases about equally often, in random order."""
+        n_rounds = -(-self._drill.n_kills // len(PHASES))
+        phases = [phase for _ in range(n_rounds) for phase in self._rng.permutation(PHASES)]
+        return [str(phase) for phase in phases[: self._drill.n_kills]]
+
+    def _start(self, *, finish: bool) -> list[int]:
+        several = self._drill.n_workers > 1
+        if several:  # nobody may be at work while one fails the trials of the dead
+            self._finish(_forked(lambda: _recover(_open(self._drill))))
+
+        def work(board: PhaseBoard) -> Callable[[], None]:
+            return lambda: _work(self._drill, board, recover=not several, finish=finish)
+
+        return [_forked(work(board)) for board in self._boards]
+
+    def _kill_in(self, phase: str) -> None:
+        """Let the workers work for a while, and kill them somewhere in a phase of one of them."""
+        watched = self._boards[self._rng.integers(len(self._boards))]
+        n_times = 1 if phase in ("open", "recover") else int(self._rng.integers(1, 8))
+        begun = watched.count(phase)
+        asked = watched.count("ask")
+        start = time.perf_counter()
+        processes = self._start(finish=False)
+        restart = None
+        while watched.count(phase) < begun + n_times:
+            if restart is None and watched.count("ask") > asked:
+                restart = time.perf_counter() - start
+                self._kills.longest_restart = max(self._kills.longest_restart, restart)
+            self._check_alive(processes, start)
+            time.sleep(1e-4)
+        time.sleep(float(self._rng.uniform(0, watched.seconds(phase))))
+        for process in processes:
+            os.kill(process, signal.SIGKILL)
+        for process in processes:
+            status = _exit_status(process)
+            if status != -signal.SIGKILL:
+                raise RuntimeError(f"A worker ended by itself with status {status}.")
+        self._kills.phases.update(board.current for board in self._boards)
+
+    def _check_alive(self, processes: list[int], start: float) -> None:
+        if os.waitpid(-1, os.WNOHANG) != (0, 0):
+            raise RuntimeError("A worker ended by itself.")
+        if time.perf_counter() - start > _HANG_SECONDS:
+            for process in processes:
+                os.kill(process, signal.SIGABRT)
+            raise RuntimeError(f"The workers hang in {[b.current for b in self._boards]}.")
+
+    def _finish(self, process: int) -> None:
+        status = _exit_status(process)
+        if status != 0:
+            raise RuntimeError(f"A process ended with status {status}.")
+
+
+# What must hold afterwards
+
+
+def check_survivors(drill: Drill, kills: Kills) -> Counter[str]:
+    """Check that nothing was lost, and return how many trials ended how.
+
+    Raises:
+        AssertionError: A trial that had been told is gone or changed, a record that somebody may
+            need points to missing or other bytes, a child did not start from its parent's
+            weights, more trials were lost than workers killed, or the lineage breaks the rules.
+    """
+    study = _open(drill)
+    trials = study.get_trials()
+    check_told_trials_are_there(drill, trials)
+    check_bytes(drill, study, trials)
+    check_inheritance(trials)
+    lost = [trial for trial in trials if trial.state != TrialState.COMPLETE]
+    assert all(trial.state == TrialState.FAIL for trial in lost)
+    assert len(lost) <= drill.n_kills * drill.n_workers, f"{len(lost)} lost trials"
+    assert sum(kills.phases.values()) == drill.n_kills * drill.n_workers
+    check_lineage(trials, RULES, stragglers=drill.n_workers > 1)
+    if drill.n_workers == 1:
+        for trial, twin in zip(trials, uninterrupted(trials), strict=True):
+            if trial.state == TrialState.COMPLETE:
+                assert summary(trial) == summary(twin), "a kill changed what came after it"
+    return Counter(trial.state.name for trial in trials)
+
+
+def check_told_trials_are_there(drill: Drill, trials: list[FrozenTrial]) -> None:
+    """Check every trial that a worker had told before it was killed."""
+    told = [json.loads(line) for line in drill.witness.read_text().splitlines()]
+    assert len(told) >= drill.n_kills / 2, "too few trials for the kills to mean anything"
+    assert len({record["number"] for record in told}) == len(told), "one number, two trials"
+    for record in told:
+        trial = trials[record["number"]]
+        assert trial.number == record["number"]
+        assert trial.state == TrialState.COMPLETE, f"trial {trial.number} was told: {trial}"
+        assert {"number": trial.number, "value": trial.value, **trial.user_attrs} == record
+
+
+def check_bytes(drill: Drill, study: optuna.Study, trials: list[FrozenTrial]) -> None:
+    """Check the bytes that records point to, and that those of all who may be needed are there."""
+    needed = {trial.number for trial in populations(trials, RULES)[-1]} | {study.best_trial.number}
+    checkpoints = Training(drill.checkpoints).checkpoints
+    for trial in trials:
+        record = trial.system_attrs.get("epbt:checkpoint")
+        if trial.state == TrialState.COMPLETE:
+            assert record is not None, f"trial {trial.number} saved, but has no record"
+        if record is None:
+            continue
+        path = drill.checkpoints / record["artifact"]
+        if drill.keep == "all" or trial.number in needed:
+            assert path.exists(), f"the checkpoint of trial {trial.number} is gone"
+        if path.exists():
+            data = path.read_bytes()
+            assert len(data) == record["size"]
+            assert hashlib.sha256(data).hexdigest() == record["sha256"]
+            if "saved" in trial.user_attrs:
+                weights = checkpoints.load(trial)["weights"]
+                assert digest(weights) == trial.user_attrs["saved"]
+
+
+def check_inheritance(trials: list[FrozenTrial]) -> None:
+    """Check that every child that came as far started from what its parent saved."""
+    for trial in trials:
+        record = lineage_of(trial)
+        if record is None or "started_from" not in trial.user_attrs:
+            continue
+        start = trial.user_attrs["started_from"]
+        if record["parent"] is None:
+            assert start is None, f"trial {trial.number}, a founder, inherited"
+        else:
+            saved = trials[record["parent"]].user_attrs["saved"]
+            assert start == saved, f"trial {trial.number} did not start from its parent's weights"
+
+
+def uninterrupted(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Return what one worker makes of it in memory when the same trials fail of themselves."""
+    with TemporaryDirectory() as folder:
+        drill = Drill("memory", Path(folder), n_kills=0)
+        training = Training(drill.checkpoints)
+        study = _open(drill)
+        for killed in trials:
+            trial = study.ask()
+            if killed.state == TrialState.COMPLETE:
+                study.tell(trial, training(trial))
+            else:
+                study.tell(trial, state=killed.state)
+        return study.get_trials()
+
+
+def _main(settings: dict[str, Any]) -> None:
+    warnings.simplefilter("error")
+    # Two workers and three offspring: an offspring may have to choose among few.
+    warnings.filterwarnings("ignore", "Generation .* breeds from")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    assert settings["keep"] in get_args(Keep)
+    drill = Drill(**{**settings, "folder": Path(settings["folder"])})
+    sys.stdout.write(json.dumps(vars(_Killer(drill).run())))
+
+
+if __name__ == "__main__":
+    _main(json.loads(sys.argv[1]))
