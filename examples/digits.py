@@ -44,7 +44,7 @@ def make_split(seed: int, label_noise: float) -> Split:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add_options(
-        parser, label_noise=0.4, seeds=5, population=40, generations=20, epochs=3,
+        parser, label_noise=0.4, seeds=5, population=40, generations=30, epochs=1,
         folder=Path("runs/digits"),
     )  # fmt: skip
     settings = settings_from(

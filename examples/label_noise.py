@@ -233,7 +233,10 @@ def run_seed(settings: Settings, seed: int, report: Callable[[int], None]) -> di
     study.optimize(
         partial(objective, settings=settings, split=split, checkpoints=checkpoints),
         n_trials=settings.sampler.n_trials(settings.n_generations) - n_done,
-        callbacks=[lambda _study, _trial: report(settings.epochs_per_generation)],
+        callbacks=[
+            checkpoints.collector(),
+            lambda _study, _trial: report(settings.epochs_per_generation),
+        ],
     )
     network = settings.make_network()
     network.load_state_dict(checkpoints.load(study.best_trial)["network"])
@@ -297,10 +300,12 @@ def summary(values: list[float]) -> str:
 def table_of_losses(settings: Settings, seed: int) -> Table:
     """Show the losses under which the best network of a seed was trained, in order."""
     study, _ = open_study(settings, seed)
-    table = Table(title=f"Losses along the best lineage (seed {seed})", box=None, pad_edge=False)
-    for heading in ("gen", "trial", "fitness", *(f"θ{i}" for i in range(8))):
+    table = Table(
+        title=f"Losses along the best lineage (seed {seed})", box=None, padding=(0, 1, 0, 0)
+    )
+    for heading in ("gen", "trial", "fit", *(f"θ{i}" for i in range(8))):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("over p(true)", no_wrap=True)
+    table.add_column("p(true) 0→1", no_wrap=True)
     for trial in ancestry(study):
         loss_fn = TaylorGLOLoss.from_params(trial.params)
         generation = settings.sampler.generation_of(trial.number)

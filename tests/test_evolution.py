@@ -113,9 +113,6 @@ def test_a_tournament_larger_than_the_population_is_refused() -> None:
 
 
 def test_a_selection_of_the_users_own_is_taken_as_it_is() -> None:
-    def newest(population: Sequence[T], rng: np.random.Generator) -> T:  # noqa: ARG001
-        return population[-1]
-
     lineage = EPBT(8, newest, GaussianMutation(), UniformCrossover()).select(
         12, 2, population(3, 1, 4), rng()
     )
@@ -161,6 +158,46 @@ def test_a_member_goes_on_from_an_older_generation_when_the_last_one_was_lost_wh
     lineage = pbt().select(26, 3, population(8, 9, 10, 11), rng())
     assert lineage.parent == 10
     assert pbt().breed(lineage, genome(10), None, rng()) == genome(10)
+
+
+# Who can expect offspring
+
+
+def test_offspring_of_epbt_are_expected_by_the_odds_of_its_tournaments() -> None:
+    assert epbt(size=1).expected_offspring(4, 8) == [2.0] * 4
+    assert epbt(size=2).expected_offspring(3, 6) == pytest.approx([4.0, 2.0, 0.0])
+
+
+def test_members_of_pbt_expect_themselves_and_the_fittest_a_share_of_the_replaced() -> None:
+    assert pbt().expected_offspring(8, 8) == [2.0, 2.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0]
+
+
+def test_the_fittest_of_pbt_take_the_places_of_lost_members_too() -> None:
+    assert pbt().expected_offspring(4, 8) == [6.0, 1.0, 1.0, 0.0]
+
+
+def newest(population: Sequence[T], rng: np.random.Generator) -> T:  # noqa: ARG001
+    return population[-1]
+
+
+def test_a_selection_that_does_not_say_its_odds_is_named() -> None:
+    evolution = EPBT(8, newest, GaussianMutation(), UniformCrossover())
+    with pytest.raises(TypeError, match="`selection` must have a method `win_probabilities"):
+        evolution.expected_offspring(8, 4)
+
+
+def test_an_exploit_of_the_users_own_does_not_say_its_odds() -> None:
+    class Stay:
+        def exploit(
+            self,
+            population: Sequence[T],
+            member: T | None,
+            rng: np.random.Generator,  # noqa: ARG002
+        ) -> T:
+            return population[0] if member is None else member
+
+    with pytest.raises(TypeError, match="`exploit` must be a Truncation"):
+        PBT(8, Stay(), PerturbOrResample()).expected_offspring(8, 8)
 
 
 # Feasible

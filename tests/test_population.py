@@ -95,6 +95,22 @@ def test_numpys_integers_become_pythons_own_since_records_are_json() -> None:
     assert generations == Generations(4, 2)
 
 
+def test_the_arithmetic_is_read_back_from_the_study() -> None:
+    study = study_of(1)
+    assert Generations.recorded(study) is None
+    for _ in range(2):
+        Generations(4, 2).record(study)
+    assert Generations.recorded(study) == Generations(4, 2)
+
+
+def test_a_study_keeps_the_arithmetic_that_it_was_begun_with() -> None:
+    study = study_of(1)
+    Generations(4, 2).record(study)
+    with pytest.raises(ValueError, match="begun with a population_size of 4 and 2 elites"):
+        Generations(4, 1).record(study)
+    assert Generations.recorded(study) == Generations(4, 2)
+
+
 # Individuals and lineages
 
 
@@ -253,6 +269,18 @@ def test_when_nobody_has_finished_offspring_breed_from_the_newest_population_wit
     assert quiet(lambda: alive.parents(study, 3)) == [2, 1, 0]
     study.tell(4, -1.0)
     assert quiet(lambda: alive.parents(study, 3)) == [4]
+
+
+def test_the_newest_population_is_the_one_asked_for_or_the_last_before_it_with_anybody() -> None:
+    study = study_of(9)
+    alive = history(3, 0)
+    assert alive.newest(study, 2) == ()
+    study.tell(1, 1.0)
+    assert numbers(alive.newest(study, 2)) == [1]
+    study.tell(8, 1.0)
+    assert numbers(alive.newest(study, 2)) == [8]
+    assert numbers(alive.newest(study, 1)) == [1]
+    assert numbers(alive.newest(study, 0)) == [1]
 
 
 def test_fewer_than_half_of_the_parents_give_one_warning_a_study() -> None:

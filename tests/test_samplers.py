@@ -76,6 +76,10 @@ def fitness_of(number: int) -> float:
     return round(float(np.random.default_rng([9, number]).normal()), 1)
 
 
+def one_float(trial: optuna.Trial) -> float:
+    return trial.suggest_float("x", 0, 1)
+
+
 def plain(trial: optuna.Trial) -> float:
     suggest_all(trial)
     return fitness_of(trial.number)
@@ -301,6 +305,37 @@ def test_without_mutation_every_gene_is_the_parents_or_the_mates() -> None:
             assert value in (own, other)
             n_from_mate += value != own
     assert n_from_mate > 0
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [EPBTSampler(6, n_elites=2, seed=0), EPBTSampler(6, n_elites=0, seed=0), PBTSampler(6, seed=0)],
+)
+def test_every_rank_leaves_as_many_in_the_next_population_as_it_can_expect(
+    sampler: AnySampler,
+) -> None:
+    n_generations = 200
+    study = evolve(sampler, sampler.n_trials(n_generations), one_float)
+    alive = [
+        numbers(population) for population in populations(study.trials, rules_of(sampler, study))
+    ]
+    n_left = Counter[int]()
+    for trial, parent in bred(study):
+        last = alive[sampler.generation_of(trial.number) - 1]
+        n_left[last.index(parent.number)] += 1
+    for rank in range(sampler.n_elites):
+        n_left[rank] += n_generations - 1
+    observed = [n_left[rank] / (n_generations - 1) for rank in range(6)]
+    expected = sampler.expected_offspring()
+    assert sum(expected) == pytest.approx(6)
+    assert observed == pytest.approx(expected, abs=5 / math.sqrt(n_generations))
+
+
+def test_a_population_with_losses_expects_as_many_offspring_as_a_whole_one() -> None:
+    for sampler in (EPBTSampler(8, n_elites=3), PBTSampler(8)):
+        expected = sampler.expected_offspring(5)
+        assert len(expected) == 5
+        assert sum(expected) == pytest.approx(8)
 
 
 # PBT
@@ -777,10 +812,6 @@ def decreasing(params: Mapping[str, Any]) -> bool:
     return bool(params["x"] >= params["y"])
 
 
-def one_float(trial: optuna.Trial) -> float:
-    return trial.suggest_float("x", 0, 1)
-
-
 def xyz(trial: optuna.Trial) -> float:
     return sum(trial.suggest_float(name, 0, 1) for name in "xyz")
 
@@ -990,6 +1021,34 @@ def test_a_pruner_that_shows_samplers_a_part_of_the_study_does_not_disturb_popul
     study.optimize(objective, n_trials=30)
     assert TrialState.PRUNED in {trial.state for trial in study.trials}
     check_lineage(study.trials, rules_of(sampler, study))
+
+
+# One arithmetic a study
+
+
+@pytest.mark.parametrize(
+    ("sampler", "has"),
+    [
+        (EPBTSampler(6), "6 and 3"),
+        (EPBTSampler(4, n_elites=1), "4 and 1"),
+        (PBTSampler(4), "4 and 0"),
+    ],
+)
+def test_a_study_cannot_go_on_with_generations_of_another_size(
+    sampler: AnySampler, has: str
+) -> None:
+    study = evolve(EPBTSampler(4, seed=0), 6)
+    study.sampler = sampler
+    message = f"begun with a population_size of 4 and 2 elites.* but the sampler has {has}"
+    with pytest.raises(ValueError, match=message):
+        study.optimize(plain, n_trials=1)
+
+
+def test_a_study_can_go_on_with_other_operators() -> None:
+    study = evolve(EPBTSampler(4, seed=0), 6)
+    study.sampler = still(population_size=4, n_elites=2, seed=1)
+    study.optimize(plain, n_trials=2)
+    assert all(trial.params == parent.params for trial, parent in bred(study)[2:])
 
 
 # Bad input

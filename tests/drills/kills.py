@@ -53,6 +53,7 @@ class Drill:
         seed: Of the moments.
         n_workers: At work at a time.
         keep: What the collector keeps.
+        trials_between: The most trials that a worker makes between two kills.
     """
 
     storage: str
@@ -61,6 +62,7 @@ class Drill:
     seed: int = 0
     n_workers: int = 1
     keep: Keep = "population"
+    trials_between: int = 4
 
     @property
     def checkpoints(self) -> Path:
@@ -238,7 +240,7 @@ class _Killer:
     def _kill_in(self, phase: str) -> None:
         """Let the workers work for a while, and kill them somewhere in a phase of one of them."""
         watched = self._boards[self._rng.integers(len(self._boards))]
-        n_times = 1 if phase in ("open", "recover") else int(self._rng.integers(1, 8))
+        n_times = 1 if phase in ("open", "recover") else self._random_count()
         begun = watched.count(phase)
         asked = watched.count("ask")
         start = time.perf_counter()
@@ -258,6 +260,9 @@ class _Killer:
             if status != -signal.SIGKILL:
                 raise RuntimeError(f"A worker ended by itself with status {status}.")
         self._kills.phases.update(board.current for board in self._boards)
+
+    def _random_count(self) -> int:
+        return int(self._rng.integers(1, self._drill.trials_between + 1))
 
     def _check_alive(self, processes: list[int], start: float) -> None:
         if os.waitpid(-1, os.WNOHANG) != (0, 0):

@@ -16,6 +16,7 @@ from epbt_optuna.operators import (
     Elitism,
     Exploit,
     ParentSelection,
+    SelectionOdds,
     SurvivorSelection,
     TournamentSelection,
     Truncation,
@@ -74,6 +75,33 @@ def test_truncation_chooses_the_fittest_fraction_with_equal_probability(fraction
     n = int(fraction * len(POPULATION))
     observed = shares_of_wins(lambda rng: Truncation(fraction)(POPULATION, rng))
     assert_shares(observed, [1 / n] * n + [0.0] * (len(POPULATION) - n))
+
+
+@pytest.mark.parametrize(
+    "selection", [TournamentSelection(1), TournamentSelection(3), Truncation(0.2), Truncation(0.5)]
+)
+def test_a_selection_wins_as_often_as_it_says(
+    selection: TournamentSelection | Truncation,
+) -> None:
+    assert isinstance(selection, SelectionOdds)
+    observed = shares_of_wins(lambda rng: selection(POPULATION, rng))
+    assert_shares(observed, list(selection.win_probabilities(len(POPULATION))))
+
+
+@pytest.mark.parametrize("population_size", range(1, 12))
+@pytest.mark.parametrize("selection", [TournamentSelection(5), Truncation(0.25)])
+def test_in_any_population_somebody_wins_and_the_fitter_not_less_often(
+    selection: SelectionOdds, population_size: int
+) -> None:
+    odds = list(selection.win_probabilities(population_size))
+    assert len(odds) == population_size
+    assert sum(odds) == pytest.approx(1)
+    assert odds == sorted(odds, reverse=True)
+
+
+def test_the_odds_of_tournaments_of_two_are_the_textbooks() -> None:
+    odds = TournamentSelection(2).win_probabilities(5)
+    assert odds == pytest.approx([4 / 10, 3 / 10, 2 / 10, 1 / 10, 0])
 
 
 @pytest.mark.parametrize("selection", [TournamentSelection(2), Truncation()])
