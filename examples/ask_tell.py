@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -67,13 +68,18 @@ def accuracies(network: nn.Module, weights: Weights, part: Part) -> list[float]:
     return [float(share) for share in (logits.argmax(-1) == labels).float().mean(-1)]
 
 
+def fresh_weights(n_individuals: int) -> tuple[Weights, Weights]:
+    """Return stacked initial weights, and momentum of zero."""
+    stacked, _ = stack_module_state([make_network() for _ in range(n_individuals)])
+    weights = {name: value.detach() for name, value in stacked.items()}
+    return weights, {name: torch.zeros_like(value) for name, value in weights.items()}
+
+
 def inherit_all(
     trials: list[optuna.Trial], checkpoints: CheckpointStore
 ) -> tuple[Weights, Weights]:
     """Stack what the trials inherit; founders get fresh weights."""
-    fresh, _ = stack_module_state([make_network() for _ in trials])
-    weights = {name: value.detach() for name, value in fresh.items()}
-    momentum = {name: torch.zeros_like(value) for name, value in weights.items()}
+    weights, momentum = fresh_weights(len(trials))
     for i, trial in enumerate(trials):
         if (state := checkpoints.inherit(trial)) is not None:
             for name in weights:
@@ -100,14 +106,15 @@ def run_generation(
         study.tell(trial, fitness[i])
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--population", type=int, default=40)
     parser.add_argument("--generations", type=int, default=20)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     torch.manual_seed(0)
+    torch.set_num_threads(1)  # the networks are too small to share
     split = make_split(seed=0, label_noise=0.4)
     sampler = EPBTSampler(
         options.population,

@@ -9,6 +9,7 @@ Stopped at any point, the same command goes on where it was.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -41,14 +42,14 @@ def make_split(seed: int, label_noise: float) -> Split:
     )
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add_options(
         parser, label_noise=0.4, seeds=5, population=40, generations=30, epochs=1,
         folder=Path("runs/digits"),
     )  # fmt: skip
     settings = settings_from(
-        parser.parse_args(),
+        parser.parse_args(arguments),
         make_split=make_split,
         make_network=partial(mlp, 64, 128, 64),
         learning_rate=0.1,

@@ -1,0 +1,158 @@
+"""The examples run to their end, resume, and treat data as they say."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+import torch
+from optuna.trial import TrialState
+
+from examples import ask_tell, digits, fashion_mnist, label_noise
+
+SMALL = ["--population", "4", "--generations", "3", "--epochs", "1", "--workers", "2"]
+N_TRIALS = 4 + 2 * 2
+
+
+def study_of(folder: Path) -> optuna.Study:
+    storage = optuna.storages.JournalStorage(
+        optuna.storages.journal.JournalFileBackend(str(folder / "study.log"))
+    )
+    return optuna.load_study(study_name="label-noise", storage=storage)
+
+
+def test_the_demo_runs_resumes_and_says_how_every_loss_did(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*SMALL, "--seeds", "2", "--folder", str(tmp_path)]
+    digits.main(arguments)
+    printed = capsys.readouterr().out
+    for name in (*label_noise.STANDARD_LOSSES, "EPBT"):
+        assert name in printed
+    assert "Losses along the best lineage" in printed
+    seeds = sorted(tmp_path.glob("*/seed-*"))
+    assert len(seeds) == 2
+    for folder in seeds:
+        trials = study_of(folder).trials
+        assert [trial.state for trial in trials] == [TrialState.COMPLETE] * N_TRIALS
+
+    study = study_of(seeds[0])
+    study.ask()  # a trial that a killed run left behind
+    digits.main(arguments)
+    again = capsys.readouterr().out
+    assert again.splitlines()[:12] == printed.splitlines()[:12]
+    assert study.trials[-1].state == TrialState.FAIL
+
+
+def test_exactly_the_wanted_share_of_labels_is_wrong() -> None:
+    labels = torch.arange(1000) % 10
+    noisy = label_noise.with_label_noise(labels, 0.4, n_classes=10, seed=0)
+    assert int((noisy != labels).sum()) == 400
+    assert set(noisy.tolist()) == set(range(10))
+    assert torch.equal(noisy, label_noise.with_label_noise(labels, 0.4, n_classes=10, seed=0))
+
+
+def test_the_test_part_of_the_digits_is_clean_and_nobody_trains_on_it() -> None:
+    clean, noisy = digits.make_split(3, label_noise=0.0), digits.make_split(3, label_noise=0.4)
+    assert all(map(torch.equal, clean.test, noisy.test))
+    sizes = [len(part[1]) for part in (noisy.train, noisy.validation, noisy.test)]
+    assert sizes == [digits.N_TRAIN, digits.N_VALIDATION, 1797 - sum(sizes[:2])]
+    for part, other in ((noisy.train, clean.train), (noisy.validation, clean.validation)):
+        assert 0.3 < float((part[1] != other[1]).float().mean()) < 0.5
+
+
+@pytest.mark.parametrize("loss_fn", label_noise.STANDARD_LOSSES.values())
+def test_every_standard_loss_is_least_where_the_label_is_certain(
+    loss_fn: label_noise.Loss,
+) -> None:
+    right = torch.tensor([[4.0, 0.0, 0.0]])
+    labels = torch.tensor([0])
+    assert loss_fn(right, labels) < loss_fn(-right, labels)
+
+
+def test_generalized_cross_entropy_lies_between_the_two_it_joins() -> None:
+    logits, labels = torch.randn(50, 10), torch.randint(10, (50,))
+    nearly_ce = label_noise.generalized_cross_entropy(logits, labels, q=1e-4)
+    exactly_mae = label_noise.generalized_cross_entropy(logits, labels, q=1.0)
+    assert torch.isclose(nearly_ce, torch.nn.functional.cross_entropy(logits, labels), atol=1e-2)
+    assert torch.isclose(2 * exactly_mae, label_noise.mean_absolute_error(logits, labels))
+
+
+def write_fashion_mnist(folder: Path, *, compressed: bool) -> None:
+    """Write 200 + 50 random images in the format of the real files."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for kind, n in (("train", 200), ("t10k", 50)):
+        images = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)
+        labels = (np.arange(n) % 10).astype(np.uint8)
+        for name, header, array in (
+            ("images-idx3", struct.pack(">IIII", 2051, n, 28, 28), images),
+            ("labels-idx1", struct.pack(">II", 2049, n), labels),
+        ):
+            data = header + array.tobytes()
+            path = folder / f"{kind}-{name}-ubyte"
+            if compressed:
+                path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(data))
+            else:
+                path.write_bytes(data)
+
+
+@pytest.mark.parametrize("place", ["data root", "Debian's"])
+def test_fashion_mnist_is_found_in_the_data_root_or_where_debian_puts_it(
+    tmp_path: Path, place: str
+) -> None:
+    debian = tmp_path / "debian"
+    if place == "data root":
+        write_fashion_mnist(tmp_path / "data" / "FashionMNIST" / "raw", compressed=False)
+    else:
+        write_fashion_mnist(debian, compressed=True)
+    images, labels = fashion_mnist.load(tmp_path / "data", train=True, debian=debian)
+    assert images.shape == (200, 784)
+    assert images.dtype == torch.float32
+    assert 0 <= float(images.min()) < 0.1 < 0.9 < float(images.max()) <= 1
+    assert labels.tolist() == [i % 10 for i in range(200)]
+
+
+def test_without_files_and_network_the_message_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torchvision.datasets.FashionMNIST.mirrors", ["http://127.0.0.1:9/"])
+    with pytest.raises(SystemExit, match=r"Install Debian's `dataset-fashion-mnist`"):
+        fashion_mnist.load(tmp_path / "data", train=True, debian=tmp_path / "none")
+
+
+def test_the_fashion_mnist_example_runs_to_its_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_fashion_mnist(tmp_path / "data" / "FashionMNIST" / "raw", compressed=False)
+    places = ["--data-root", str(tmp_path / "data"), "--folder", str(tmp_path / "runs")]
+    sizes = ["--train", "128", "--validation", "64"]
+    fashion_mnist.main([*SMALL, *places, *sizes, "--label-noise", "0.4"])
+    assert "40% of the training" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="must be at most 200 but is 264"):
+        fashion_mnist.make_split(0, 0.4, data_root=tmp_path / "data", n_train=200, n_validation=64)
+
+
+def test_a_whole_generation_is_asked_trained_together_and_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ask_tell.main(["--population", "4", "--generations", "3"])
+    assert f"of {N_TRIALS} is the fittest" in capsys.readouterr().out
+
+
+def test_training_together_is_training_alone() -> None:
+    network, train = ask_tell.make_network(), digits.make_split(0, 0.4).train
+    theta = torch.tensor([[0.0, 0, 0, 0, 0, 5, 0, 5], [1.0, 1, 0, -2, 3, 9, -1, 2]])
+    together, _ = ask_tell.fresh_weights(2)
+    alone = [{name: value[i : i + 1].clone() for name, value in together.items()} for i in range(2)]
+    for weights, own_theta in ((together, theta), (alone[0], theta[:1]), (alone[1], theta[1:])):
+        torch.manual_seed(0)
+        momentum = {name: torch.zeros_like(value) for name, value in weights.items()}
+        ask_tell.train_epoch(network, weights, momentum, own_theta, train)
+    for name, value in together.items():
+        for i in range(2):
+            assert torch.allclose(value[i], alone[i][name][0], atol=1e-4)
