@@ -26,8 +26,8 @@ if TYPE_CHECKING:
         Truncation,
         UniformCrossover,
     )
-    from epbt_optuna.pruner import EPBTPruner
     from epbt_optuna.preemption import resume
+    from epbt_optuna.pruner import EPBTPruner
     from epbt_optuna.restore import restore_optimizer
     from epbt_optuna.samplers import EPBTSampler, PBTSampler, ask_generation
 

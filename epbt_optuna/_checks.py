@@ -7,14 +7,14 @@ import operator
 from numbers import Real
 from typing import Any, SupportsIndex
 
-__all__ = ["check_integer", "check_number", "check_probability"]
+__all__ = ["check_integer", "check_number", "check_probability", "check_share"]
 
 
 def check_number(name: str, value: Any, *, at_least: float = -math.inf) -> None:
     """Raise unless `value` is a finite number of at least `at_least`."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"`{name}` must be a number but got {value!r}.")
-    if not math.isfinite(value):
+    if not (value < math.inf and value > -math.inf):  # unlike isfinite, for any integer
         raise ValueError(f"`{name}` must be finite but got {value}.")
     if value < at_least:
         raise ValueError(f"`{name}` must be at least {at_least:g} but got {value}.")
@@ -25,6 +25,13 @@ def check_probability(name: str, value: Any) -> None:
     check_number(name, value)
     if not 0 <= value <= 1:
         raise ValueError(f"`{name}` must be in [0, 1] but got {value}.")
+
+
+def check_share(name: str, value: Any) -> None:
+    """Raise unless `value` is a number in (0, 0.5]."""
+    check_number(name, value)
+    if not 0 < value <= 0.5:
+        raise ValueError(f"`{name}` must be in (0, 0.5] but got {value}.")
 
 
 def check_integer(name: str, value: Any, *, at_least: int, at_most: int | None = None) -> None:

@@ -59,9 +59,19 @@ class GenerationSampler(BaseGASampler):
         self._initial_sampler = initial_sampler
         self._search_space = dict(search_space or {})
         self._seed = secrets.randbits(128) if seed is None else int(seed)
+        self._record_generations = PerStudy(generations.record)
         self._history = PerStudy(self._make_history)
 
     # Generations
+
+    @property
+    def population_size(self) -> int:
+        """Individuals in a population, p; fixed, as generations are counted by it."""
+        return self._generations.population_size
+
+    @population_size.setter
+    def population_size(self, value: int) -> None:
+        raise AttributeError(f"`population_size` is fixed but was to be set to {value}.")
 
     @property
     def n_elites(self) -> int:
@@ -87,10 +97,12 @@ class GenerationSampler(BaseGASampler):
 
     def generation_of(self, number: int) -> int:
         """Return the generation of the trial with this number."""
+        check_integer("number", number, at_least=0)
         return self._generations.of(number)
 
     def trial_numbers(self, generation: int) -> range:
         """Return the numbers of a generation's trials, in order."""
+        check_integer("generation", generation, at_least=0)
         return self._generations.numbers(generation)
 
     def get_trial_generation(self, study: Study, trial: FrozenTrial) -> int:  # noqa: ARG002
@@ -121,7 +133,7 @@ class GenerationSampler(BaseGASampler):
         Raises:
             TypeError: A selection of the user's own does not say its odds.
         """
-        p, k = self._generations.population_size, self._generations.n_elites
+        p, k = self.population_size, self.n_elites
         size = p if population_size is None else population_size
         offspring = self._evolution.expected_offspring(size, p - k)
         return [n + (rank <= k) for rank, n in enumerate(offspring, start=1)]
@@ -133,11 +145,14 @@ class GenerationSampler(BaseGASampler):
     # Optuna's hooks, in the order in which a trial meets them
 
     def reseed_rng(self) -> None:
-        """Do nothing: every trial has a random stream of its own already."""
+        """Reseed the initial sampler; here every trial has a random stream of its own already."""
+        if self._initial_sampler is not None:
+            self._initial_sampler.reseed_rng()
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Select parent and mate of the trial just asked, and record them in it."""
         self._require_one_objective(study)
+        self._record_generations(study)
         generation = self._generations.of(trial.number)
         if generation == 0 and self._initial_sampler is not None:
             self._initial_sampler.before_trial(study, trial)
@@ -244,8 +259,7 @@ class GenerationSampler(BaseGASampler):
     def _rng(self, *key: int) -> np.random.Generator:
         return np.random.default_rng([self._seed, *key])
 
-    def _make_history(self, study: Study) -> PopulationHistory:
-        self._generations.record(study)
+    def _make_history(self, _: Study) -> PopulationHistory:
         return PopulationHistory(self._generations, Elitism(self._generations.n_elites))
 
     def _require_one_objective(self, study: Study) -> None:

@@ -1,8 +1,8 @@
-"""The pruner: stops individuals that have diverged, or that nobody will descend from.
+"""The pruner: stops individuals that have diverged, or from which nobody will descend.
 
 A pruner of ordinary trials asks whether a trial can still win. In a population that is the wrong
-question, because whoever is not the best breeds as well; here it is how many offspring a trial
-can expect, which the sampler's own selection decides.
+question, because those who do not win breed as well; here it is how many offspring a trial can
+expect, and that is for the sampler's own selection to say.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 
 import numpy as np
+import numpy.typing as npt
 import optuna
 from optuna import Study
 from optuna.pruners import BasePruner
@@ -27,9 +27,13 @@ from epbt_optuna._optuna import read_trial
 __all__ = ["EPBTPruner"]
 
 _LOST = (TrialState.PRUNED, TrialState.FAIL)
+_MAX_GAINS = 32  # more would cost time and tell nothing
+_HUGE = 1e300  # in place of infinity, so that differences stay numbers
 
-# A child of Optuna's logger: a reason appears beside Optuna's own "Trial 7 pruned."
+# Below Optuna's own logger: a reason appears beside Optuna's "Trial 7 pruned."
 _logger = optuna.logging.get_logger(f"optuna.{__name__}")
+
+_Array = npt.NDArray[np.float64]
 
 
 class EPBTPruner(BasePruner):
@@ -37,54 +41,54 @@ class EPBTPruner(BasePruner):
 
     **Diverged**: the value just reported is not finite.
 
-    **No future**: the number of offspring that it can expect to leave, itself counted where it
-    would survive as an elite, is below `min_offspring`. The mean over a population is 1, for
-    both samplers. An individual is compared within its generation only, as it stands after this
-    many reports: siblings differ in the age of their weights, so steps are counted from the
-    beginning of each trial.
+    **No future**: the number of offspring that it can expect, itself counted where it survives
+    as an elite, is below `min_offspring`. The mean over a population is 1 with both samplers. It
+    is compared within its generation only, after the same number of reports: siblings differ in
+    the age of their weights, so reports are counted from the beginning of each trial.
 
-    1. Siblings are compared with by the values they had reported by then, whatever became of
-       them since. One that was pruned or failed earlier is less fit.
-    2. The k elites of the last population, which it must beat as well, are compared with by
-       their fitness, less what training from this report to the end brings: the median gain of
-       the siblings that have finished, or of the elites while none has. They are not compared
-       with by what they had reported themselves: their weights were a generation younger then.
-    3. Of siblings that have not come so far, any number may turn out to be fitter. After a of m
+    1. What training still brings is taken to be one of the gains, from this many reports to the
+       end, of siblings that have finished (while those are fewer than `n_min_trials`, of the
+       population it was bred from as well). Each is equally likely, for it and its siblings. So
+       a lead counts for as much as it exceeds what training makes of equals.
+    2. Siblings are compared with by what they had reported by then, whatever became of them
+       since. One that was pruned or failed earlier is less fit.
+    3. Elites are compared with by their fitness, which is what it has to beat at the end. What
+       they reported themselves is no measure: their weights were a generation younger then.
+    4. Of siblings that have not come so far, any number may turn out to be fitter. After a of m
        siblings were, j of u others are with probability C(a + j, j) · C(m − a + u − j, u − j) /
-       C(m + u + 1, u): all orders of equals are equally likely.
-    4. The sampler says what each rank leaves. With `EPBTSampler` and tournaments of t, rank r of
+       C(m + u + 1, u): every order of equals is as likely as another.
+    5. The sampler says what each rank leaves. With `EPBTSampler` and tournaments of t, rank r of
        p expects (p − k) · C(p − r, t − 1) / C(p, t) offspring, and itself if r ≤ k. With
-       `PBTSampler` the worst quarter is replaced, and expects nothing.
+       `PBTSampler` the least fit quarter is replaced, and leaves nobody.
 
     Ranks are those of the population as if nobody were pruned, so pruning does not feed on
-    itself: what is pruned would have had less than `min_offspring` in the unpruned run.
+    itself. After the last report nobody is pruned: no training is left to be saved.
 
-    Infeasible siblings and elites count as less fit; the constraints of the individual itself
-    are not looked at. Equals count as less fit too. The latest value decides, not the best:
-    report what the objective will return, and wrap this pruner in
-    `optuna.pruners.PatientPruner` where reports are noisy.
+    Infeasible siblings and elites count as less fit; constraints of the individual itself are
+    not looked at. The latest value decides, not the best: report what the objective returns, and
+    wrap this pruner in `optuna.pruners.PatientPruner` to wait for a decline.
 
-    With one worker, or with `ask_generation`, decisions depend on the seed alone. With several
-    they depend on how far siblings have come, and workers that prune at the same moment may
-    leave fewer than `min_survivors`, by one for each further worker.
+    With one worker, or with `ask_generation`, what is pruned depends on the seed alone. With
+    several it depends on how far siblings have come as well, and workers that prune at the same
+    moment may leave fewer than `min_survivors`, by one for each further worker.
 
     Args:
         min_offspring: Expected offspring below which an individual is pruned, in [0, 1]; 0 never
-            prunes for that reason, and then any sampler will do. Default: 0.25, with the paper's
-            p = 40, k = 20 and t = 2 the ranks 31 to 40; with `PBTSampler` the worst quarter.
+            prunes for that reason, and then any sampler will do. Default: 0.25. Where ranks are
+            certain, those are 31 to 40 with the paper's p = 40, k = 20 and t = 2, and the least
+            fit quarter with `PBTSampler`.
         prune_non_finite: Whether a report of NaN or ±infinity is a reason, at any time.
-        n_warmup_steps: Reports that an individual may make before it can lack a future.
-        n_min_trials: Siblings that must have reported as often, at least 1, before an individual
-            can lack a future. Lower it where a generation has only a few trials.
-        min_survivors: Trials of a generation that must be left to breed for another to be pruned
-            for want of a future, at least 1. Default: a parent and a mate.
+        n_warmup_steps: Reports that an individual can make before it may lack a future.
+        n_min_trials: Finished trials, at least 1, that step 1 needs to learn from.
+        min_survivors: Trials of a generation, at least 1, that must be left to breed when one is
+            pruned for want of a future. Default: a parent and a mate.
         sampler: The `EPBTSampler` or `PBTSampler` whose population this is. Default: the
             study's. Needed where that one is wrapped, as in
             `optuna.samplers.PartialFixedSampler`, or where the study was loaded without it.
 
     Raises:
         TypeError: A number is of the wrong type, or `sampler` is another one. When used: the
-            study's sampler is another one, or has a selection of the user's own without
+            study's sampler is another one, or it has a selection of the user's own without
             `win_probabilities` (see `epbt_optuna.operators.SelectionOdds`).
         ValueError: A number is out of its range.
 
@@ -97,10 +101,11 @@ class EPBTPruner(BasePruner):
         def objective(trial):
             x = trial.suggest_float("x", -10, 10)
             for epoch in range(8):
-                trial.report(epoch - abs(x), epoch)
+                fitness = epoch - abs(x)
+                trial.report(fitness, epoch)
                 if trial.should_prune():
                     raise optuna.TrialPruned
-            return epoch - abs(x)
+            return fitness
 
 
         sampler = EPBTSampler(population_size=8, seed=0)
@@ -114,7 +119,7 @@ class EPBTPruner(BasePruner):
         *,
         min_offspring: float = 0.25,
         prune_non_finite: bool = True,
-        n_warmup_steps: int = 1,
+        n_warmup_steps: int = 0,
         n_min_trials: int = 5,
         min_survivors: int = 2,
         sampler: BaseSampler | None = None,
@@ -141,7 +146,7 @@ class EPBTPruner(BasePruner):
         """
         reason = self._divergence(trial) or self._lack_of_future(study, trial)
         if reason is not None:
-            _logger.info(f"Trial {trial.number} is to be pruned: {reason}.")
+            _logger.info(f"Trial {trial.number} has no use for further training: {reason}.")
         return reason is not None
 
     def _divergence(self, trial: FrozenTrial) -> str | None:
@@ -154,138 +159,163 @@ class EPBTPruner(BasePruner):
         if self._min_offspring == 0:
             return None
         sampler = self._sampler or _require_ours("study.sampler", study.sampler)
-        n_reports = len(trial.intermediate_values)
-        if n_reports <= self._n_warmup_steps:
+        if len(trial.intermediate_values) <= self._n_warmup_steps:
             return None
+        standing = self._standing(study, trial, sampler)
+        if standing is None:
+            return None
+        expected = standing.expect(sampler.expected_offspring(standing.population_size))
+        if expected >= self._min_offspring or math.isclose(expected, self._min_offspring):
+            return None
+        return (
+            f"after report {len(trial.intermediate_values)} it can expect {expected:.2g} "
+            f"offspring, less than {self._min_offspring:g}"
+        )
+
+    def _standing(
+        self, study: Study, trial: FrozenTrial, sampler: GenerationSampler
+    ) -> _Standing | None:
+        """Return where the trial stands; None if there is too little to go by."""
         generation = sampler.generation_of(trial.number)
         others = [n for n in sampler.trial_numbers(generation) if n != trial.number]
         siblings = [sibling for n in others if (sibling := read_trial(study, n)) is not None]
-        n_lost = sum(s.state in _LOST for s in siblings)
-        n_comparable = sum(len(s.intermediate_values) >= n_reports for s in siblings)
-        if len(others) - n_lost < self._min_survivors:
+        if len(others) - sum(s.state in _LOST for s in siblings) < self._min_survivors:
             return None
-        elites = _elites(study, sampler, generation)
-        standing = _standing(
-            trial, siblings, len(others), elites, study.direction, self._n_min_trials
-        )
-        if standing is None:
+        parents = sampler.get_parent_population(study, generation)
+        elites = parents[: sampler.n_elites]
+        record = _Record(len(trial.intermediate_values), study.direction)
+        gains = record.gains(siblings)
+        if len(gains) < self._n_min_trials:
+            gains += record.gains(parents)
+        if len(gains) < self._n_min_trials:
             return None
-        expected = standing.expect(sampler.expected_offspring(len(others) + 1 + len(elites)))
-        if expected >= self._min_offspring or math.isclose(expected, self._min_offspring):
-            return None
-        return f"{expected:.3g} offspring to be expected are below {self._min_offspring:g}"
+        finals = [record.final(elite) for elite in elites]
+        reports = []
+        for sibling in siblings:
+            if record.has_come_so_far(sibling):
+                reports.append(record.report(sibling))
+            elif sibling.state in _LOST:
+                reports.append(-_HUGE)
+            elif sibling.state == TrialState.COMPLETE:  # added, or one that reports less often
+                finals.append(record.final(sibling))
+        n_unknown = len(others) + len(elites) - len(reports) - len(finals)
+        return _Standing(record.own(trial), reports, n_unknown, finals, gains)
+
+
+@dataclass(frozen=True)
+class _Record:
+    """Reads trials as they were after so many reports, in fitness: greater is fitter."""
+
+    n_reports: int
+    direction: StudyDirection
+
+    def has_come_so_far(self, trial: FrozenTrial) -> bool:
+        return len(trial.intermediate_values) >= self.n_reports
+
+    def own(self, trial: FrozenTrial) -> float:
+        """Return what a trial had reported by then, whether or not it is feasible."""
+        step = sorted(trial.intermediate_values)[self.n_reports - 1]
+        return self._fitness(trial.intermediate_values[step])
+
+    def report(self, trial: FrozenTrial) -> float:
+        """Return what a trial that it is compared with had reported by then."""
+        return -_HUGE if _is_infeasible(trial) else self.own(trial)
+
+    def final(self, trial: FrozenTrial) -> float:
+        """Return the fitness of a COMPLETE trial."""
+        return -_HUGE if _is_infeasible(trial) else self._fitness(trial.values[0])
+
+    def gains(self, trials: Sequence[FrozenTrial]) -> list[float]:
+        """Return by how much COMPLETE trials that were trained on from there had improved."""
+        gains = [
+            self._fitness(trial.values[0]) - self.own(trial)
+            for trial in trials
+            if trial.state == TrialState.COMPLETE
+            and len(trial.intermediate_values) > self.n_reports
+        ]
+        return [gain for gain in gains if abs(gain) < _HUGE / 2]
+
+    def _fitness(self, value: float) -> float:
+        if math.isnan(value):
+            return -_HUGE
+        value = min(max(value, -_HUGE), _HUGE)
+        return value if self.direction == StudyDirection.MAXIMIZE else -value
 
 
 @dataclass(frozen=True)
 class _Standing:
-    """Where an individual stands after its latest report, in fitness: greater is fitter.
+    """Where an individual stands after a report, in fitness: greater is fitter.
 
     Attributes:
         own: What it reported.
         siblings: What siblings had reported by then.
         n_unknown: Siblings that have not come so far.
-        final: The fitness of those who are not trained any more, elites above all.
-        gains: What training from here to the end brought others.
+        finals: The fitness of those who are not trained any more, elites above all.
+        gains: What training from there to the end may bring.
     """
 
     own: float
     siblings: list[float]
     n_unknown: int
-    final: list[float]
+    finals: list[float]
     gains: list[float]
 
+    @property
+    def population_size(self) -> int:
+        """How many there will be, the individual included."""
+        return 1 + len(self.siblings) + self.n_unknown + len(self.finals)
+
     def expect(self, offspring: Sequence[float]) -> float:
-        """Return the expectation of what each rank leaves, over what is still to happen."""
+        """Return what is to be expected, from what each rank leaves."""
         gains = np.sort(self.gains)
-        n_final_fitter = np.array([sum(f > self.own + gain for f in self.final) for gain in gains])
+        if len(gains) > _MAX_GAINS:
+            gains = np.quantile(gains, np.linspace(0, 1, _MAX_GAINS))
+        finals = np.sort(self.finals)
+        n_finals_ahead = len(finals) - np.searchsorted(finals, self.own + gains, side="right")
         n_ranks = len(self.siblings) + self.n_unknown + 1
-        left = np.asarray(offspring)[n_final_fitter[:, None] + np.arange(n_ranks)]
-        n_fitter = self._n_known_fitter(gains) @ _all_fitter(len(self.siblings), self.n_unknown)
-        return float((n_fitter * left).sum(axis=1).mean())
+        left = np.asarray(offspring)[n_finals_ahead[:, None] + np.arange(n_ranks)]
+        n_ahead = self._n_known_ahead(gains) @ _n_all_ahead(len(self.siblings), self.n_unknown)
+        return float((n_ahead * left).sum(axis=1).mean())
 
-    def _n_known_fitter(self, gains):
-        distribution = np.zeros((len(gains), len(self.siblings) + 1))
-        distribution[:, 0] = 1
-        for value in self.siblings:
-            overtaken = np.searchsorted(gains, (self.own - value) + gains, side="right") / len(
-                gains
-            )
-            fitter = (1 - overtaken)[:, None]
-            distribution[:, 1:] = distribution[:, 1:] * (1 - fitter) + distribution[:, :-1] * fitter
-            distribution[:, 0] *= overtaken
-        return distribution
+    def _n_known_ahead(self, gains: _Array) -> _Array:
+        """Return, for each gain of its own, how probable each number of known siblings ahead is.
 
-
-def _all_fitter(m, u):
-    table = np.zeros((m + 1, m + u + 1))
-    n_orders = math.comb(m + u + 1, u)
-    for a in range(m + 1):
-        for j in range(u + 1):
-            table[a, a + j] = math.comb(a + j, j) * math.comb(m - a + u - j, u - j) / n_orders
-    return table
+        Shape: (gains, siblings + 1). Given its own gain, siblings are independent.
+        """
+        probabilities = np.zeros((len(gains), len(self.siblings) + 1))
+        probabilities[:, 0] = 1
+        for sibling in self.siblings:
+            # Equals count as less fit.
+            n_behind = np.searchsorted(gains, (self.own - sibling) + gains, side="right")
+            behind = (n_behind / len(gains))[:, None]
+            ahead = 1 - behind
+            probabilities[:, 1:] = probabilities[:, 1:] * behind + probabilities[:, :-1] * ahead
+            probabilities[:, :1] *= behind
+        return probabilities
 
 
-def _standing(trial, siblings, n_siblings, elites, direction, n_min) -> _Standing:
-    sign = 1 if direction == StudyDirection.MAXIMIZE else -1
-    n_reports = len(trial.intermediate_values)
-    finished = [s for s in siblings if s.state == TrialState.COMPLETE]
-    gains = _gains(finished, n_reports, sign)
-    if len(gains) < n_min:
-        gains += _gains(elites, n_reports, sign)
-    if len(gains) < n_min:
-        return None
-    vals = []
-    fin = [_final(e, sign) for e in elites]
-    for s in siblings:
-        if len(s.intermediate_values) >= n_reports:
-            vals.append(_reported(s, n_reports, sign))
-        elif s.state in _LOST:
-            vals.append(-1e300)
-        elif s.state == TrialState.COMPLETE:
-            fin.append(_final(s, sign))
-    return _Standing(
-        _reported(trial, n_reports, sign),
-        vals,
-        n_siblings - len(vals) - (len(fin) - len(elites)),
-        fin,
-        gains,
+def _n_all_ahead(n_known: int, n_unknown: int) -> _Array:
+    """Return how probable each number of siblings ahead is, given the number of known ones.
+
+    Shape: (known + 1, known + unknown + 1).
+    """
+    n = n_known + n_unknown
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 2)))])
+    known = np.arange(n_known + 1)[:, None]
+    more = np.arange(n_unknown + 1)
+    behind = n - known - more
+    log_probabilities: _Array = (
+        (log_factorial[known + more] - log_factorial[known] - log_factorial[more])
+        + (log_factorial[behind] - log_factorial[n_known - known] - log_factorial[n_unknown - more])
+        - (log_factorial[n + 1] - log_factorial[n_known + 1] - log_factorial[n_unknown])
     )
-
-
-def _elites(study: Study, sampler: GenerationSampler, generation: int) -> list[FrozenTrial]:
-    """Return those of the last population that live on."""
-    n_elites = sampler.n_elites
-    return sampler.get_parent_population(study, generation)[:n_elites] if n_elites else []
-
-
-def _gains(trials: Sequence[FrozenTrial], n_reports: int, sign: int) -> list[float]:
-    """Return by how much each of these COMPLETE trials was fitter at its end."""
-    gains = [
-        sign * trial.values[0] - _reported(trial, n_reports, sign)
-        for trial in trials
-        if len(trial.intermediate_values) >= n_reports
-    ]
-    return [gain for gain in gains if math.isfinite(gain)]
-
-
-def _final(trial, sign):
-    return sign * trial.values[0]
-
-
-def _reported(trial: FrozenTrial, n_reports: int, sign: int) -> float:
-    """Return the fitness that was the last of `n_reports`; NaN is the least fit."""
-    step = sorted(trial.intermediate_values)[n_reports - 1]
-    value = trial.intermediate_values[step]
-    return -math.inf if math.isnan(value) else sign * value
-
-
-def _final_less(gain: float, trial: FrozenTrial, sign: int) -> float:
-    """Return the fitness of a COMPLETE trial as it would be before that gain."""
-    return -math.inf if _is_infeasible(trial) else sign * trial.values[0] - gain
+    probabilities = np.zeros((n_known + 1, n + 1))
+    probabilities[known, known + more] = np.exp(log_probabilities)
+    return probabilities
 
 
 def _is_infeasible(trial: FrozenTrial) -> bool:
-    return any(violation > 0 for violation in trial.constraints.values())
+    return any(constraint > 0 for constraint in trial.constraints.values())
 
 
 def _require_ours(name: str, sampler: BaseSampler) -> GenerationSampler:
@@ -295,5 +325,5 @@ def _require_ours(name: str, sampler: BaseSampler) -> GenerationSampler:
             "Pass the one that breeds the population as `sampler`, or `min_offspring=0` to do "
             "without."
         )
-    sampler.expected_offspring()  # at the first report, not when the first comparison is due
+    sampler.expected_offspring()  # so that unknown odds are an error at the first report
     return sampler

@@ -9,7 +9,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import Trial, TrialState
 
-from epbt_optuna._checks import check_integer
+from epbt_optuna._checks import check_integer, check_share
 from epbt_optuna._generation_sampler import GenerationSampler
 from epbt_optuna._optuna import read_trial
 from epbt_optuna.evolution import EPBT, PBT, Feasible
@@ -143,6 +143,7 @@ class PBTSampler(GenerationSampler):
         search_space: Mapping[str, BaseDistribution] | None = None,
         seed: int | None = None,
     ) -> None:
+        check_share("exploit_fraction", exploit_fraction)
         super().__init__(
             Generations(population_size, n_elites=0),
             PBT(population_size, Truncation(exploit_fraction), explore),

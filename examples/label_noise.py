@@ -32,7 +32,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812, PyTorch's own name for it
 from tqdm import tqdm
 
-from epbt_optuna import CheckpointStore, EPBTSampler, TaylorGLOLoss, is_trainable
+from epbt_optuna import (
+    CheckpointStore,
+    EPBTSampler,
+    TaylorGLOLoss,
+    TournamentSelection,
+    is_trainable,
+)
 from epbt_optuna.lineage import ancestry
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -201,6 +207,7 @@ def open_study(settings: Settings, seed: int) -> tuple[optuna.Study, CheckpointS
     folder.mkdir(parents=True, exist_ok=True)
     sampler = EPBTSampler(
         settings.population_size,
+        selection=TournamentSelection(4),  # accuracy on wrong labels says little: press harder
         feasible=partial(is_trainable, n_classes=10),
         search_space={f"theta_{i}": FloatDistribution(-10.0, 10.0) for i in range(8)},
         seed=seed,

@@ -110,12 +110,14 @@ def check_lineage(
         record = lineage_of(trial)
         if record is None or trial.state == TrialState.WAITING:
             continue
+        if trial.state == TrialState.FAIL and record == _inherited_record(trial, by_number):
+            continue  # a retry that was cut off itself, before it was given a record of its own
         who = f"trial {number} {record}"
         assert record.keys() == {"generation", "parent", "mate"}, f"{who}: not these keys"
         assert record["generation"] == generation_of[number], (
             f"{who}: generation is {generation_of[number]}"
         )
-        bred_in = generation_of[_first_try(trial)]
+        bred_in = generation_of[_bred_as(trial, by_number)]
         parent, mate = record["parent"], record["mate"]
         candidates = _candidates(alive, by_number, generation_of, bred_in, stragglers)
         if not candidates:
@@ -149,10 +151,22 @@ def _candidates(
     return set()
 
 
-def _first_try(trial: FrozenTrial) -> int:
-    """Return the number under which the trial was bred: Optuna notes it when it retries one."""
-    number: int = trial.system_attrs.get("failed_trial", trial.number)
-    return number
+def _inherited_record(
+    trial: FrozenTrial, by_number: dict[int, FrozenTrial]
+) -> dict[str, Any] | None:
+    history = trial.system_attrs.get("retry_history")
+    return lineage_of(by_number[history[-1]]) if history else None
+
+
+def _bred_as(trial: FrozenTrial, by_number: dict[int, FrozenTrial]) -> int:
+    """Return the number under which the trial's parents were chosen.
+
+    Optuna notes in a retry whom it retries; a trial that was cut off before its parents were
+    recorded has none to pass on.
+    """
+    tries = {*trial.system_attrs.get("retry_history", ()), trial.number}
+    tries.add(trial.system_attrs.get("failed_trial", trial.number))
+    return min(number for number in tries if lineage_of(by_number[number]) is not None)
 
 
 def _violation(trial: FrozenTrial) -> float:

@@ -1092,7 +1092,7 @@ def test_a_study_can_go_on_with_other_operators() -> None:
         (
             lambda: PBTSampler(8, exploit_fraction=0.75),
             ValueError,
-            "`fraction` must be in (0, 0.5] but got 0.75.",
+            "`exploit_fraction` must be in (0, 0.5] but got 0.75.",
         ),
         (lambda: EPBTSampler(seed=-1), ValueError, "`seed` must be at least 0 but got -1."),
         (

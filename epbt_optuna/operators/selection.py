@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from epbt_optuna._checks import check_integer, check_number
+from epbt_optuna._checks import check_integer, check_share
 
 __all__ = [
     "Elitism",
@@ -123,9 +123,7 @@ class Truncation:
     fraction: float = 0.25
 
     def __post_init__(self) -> None:
-        check_number("fraction", self.fraction)
-        if not 0 < self.fraction <= 0.5:
-            raise ValueError(f"`fraction` must be in (0, 0.5] but got {self.fraction}.")
+        check_share("fraction", self.fraction)
 
     def __call__(self, population: Sequence[_T], rng: np.random.Generator) -> _T:
         """Return one of the fittest fraction."""

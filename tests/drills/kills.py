@@ -8,8 +8,10 @@ the last ones finish. `check_survivors` then compares what is left with the rule
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +20,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
@@ -27,7 +29,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from epbt_optuna import EPBTSampler
+from epbt_optuna import EPBTSampler, resume
 from epbt_optuna.checkpoints import Keep
 from tests.drills.phases import PHASES, PhaseBoard
 from tests.drills.studies import RULES, Training, digest, open_storage, summary
@@ -53,6 +55,7 @@ class Drill:
         seed: Of the moments.
         n_workers: At work at a time.
         keep: What the collector keeps.
+        retry: Whether trials that were cut off are resumed; else they are failed.
         trials_between: The most trials that a worker makes between two kills.
     """
 
@@ -62,6 +65,7 @@ class Drill:
     seed: int = 0
     n_workers: int = 1
     keep: Keep = "population"
+    retry: bool = False
     trials_between: int = 4
 
     @property
@@ -122,11 +126,13 @@ def _open(drill: Drill) -> optuna.Study:
     )
 
 
-def _recover(study: optuna.Study) -> None:
-    """Fail what a killed worker left RUNNING; nobody else is at work then."""
+def _recover(drill: Drill, study: optuna.Study) -> None:
+    """Fail or retry what a killed worker left RUNNING; nobody else is at work then."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        # A database may still be at the last thing that the killed worker sent to it.
-        study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        if drill.retry:
+            resume(study, trial)
+        else:  # a database may still be at the last thing that the killed worker sent to it
+            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
 
 def _work(drill: Drill, board: PhaseBoard, *, recover: bool, finish: bool) -> None:
@@ -135,7 +141,7 @@ def _work(drill: Drill, board: PhaseBoard, *, recover: bool, finish: bool) -> No
     study = _open(drill)
     board.enter("recover")
     if recover:
-        _recover(study)
+        _recover(drill, study)
     training = Training(drill.checkpoints, seconds=0.004, enter=board.enter)
     collector = training.checkpoints.collector(keep=drill.keep)
     last_trial = _last_trial(study) if finish else None
@@ -171,13 +177,17 @@ def _bear_witness(path: Path, trial: FrozenTrial) -> None:
 # The one who kills
 
 
-def _warm_up() -> None:
+def _warm_up(drill: Drill) -> None:
     """Import now what a worker would import late, so that a forked one is at work at once."""
-    import psycopg
-
+    if drill.storage.startswith("postgresql"):
+        importlib.import_module("psycopg")
     study = optuna.create_study(storage="sqlite://")
     with TemporaryDirectory() as folder:
         study.optimize(Training(Path(folder)), n_trials=1)
+
+
+def _create(drill: Drill) -> None:
+    _open(drill)
 
 
 def _forked(work: Callable[[], None]) -> int:
@@ -211,9 +221,8 @@ class _Killer:
 
     def run(self) -> Kills:
         start = time.perf_counter()
-        self._finish(
-            _forked(lambda: _open(self._drill) and None)
-        )  # nobody dies before there is a study
+        _warm_up(self._drill)
+        self._finish(_forked(lambda: _create(self._drill)))  # nobody dies before there is a study
         for phase in self._targets():
             self._kill_in(phase)
         for process in self._start(finish=True):
@@ -230,7 +239,7 @@ class _Killer:
     def _start(self, *, finish: bool) -> list[int]:
         several = self._drill.n_workers > 1
         if several:  # nobody may be at work while one fails the trials of the dead
-            self._finish(_forked(lambda: _recover(_open(self._drill))))
+            self._finish(_forked(lambda: _recover(self._drill, _open(self._drill))))
 
         def work(board: PhaseBoard) -> Callable[[], None]:
             return lambda: _work(self._drill, board, recover=not several, finish=finish)
@@ -299,8 +308,8 @@ def check_survivors(drill: Drill, kills: Kills) -> Counter[str]:
     assert len(lost) <= drill.n_kills * drill.n_workers, f"{len(lost)} lost trials"
     assert sum(kills.phases.values()) == drill.n_kills * drill.n_workers
     check_lineage(trials, RULES, stragglers=drill.n_workers > 1)
-    if drill.n_workers == 1:
-        for trial, twin in zip(trials, uninterrupted(trials), strict=True):
+    if drill.n_workers == 1 and (drill.keep == "all" or not drill.retry):
+        for trial, twin in zip(trials, uninterrupted(drill, trials), strict=True):
             if trial.state == TrialState.COMPLETE:
                 assert summary(trial) == summary(twin), "a kill changed what came after it"
     return Counter(trial.state.name for trial in trials)
@@ -326,7 +335,7 @@ def check_bytes(drill: Drill, study: optuna.Study, trials: list[FrozenTrial]) ->
         record = trial.system_attrs.get("epbt:checkpoint")
         if trial.state == TrialState.COMPLETE:
             assert record is not None, f"trial {trial.number} saved, but has no record"
-        if record is None:
+        if record is None or record["trial"] != trial.number:  # a retry carries its predecessor's
             continue
         path = drill.checkpoints / record["artifact"]
         if drill.keep == "all" or trial.number in needed:
@@ -335,37 +344,50 @@ def check_bytes(drill: Drill, study: optuna.Study, trials: list[FrozenTrial]) ->
             data = path.read_bytes()
             assert len(data) == record["size"]
             assert hashlib.sha256(data).hexdigest() == record["sha256"]
-            if "saved" in trial.user_attrs:
-                weights = checkpoints.load(trial)["weights"]
-                assert digest(weights) == trial.user_attrs["saved"]
+            weights = checkpoints.load(trial)["weights"]
+            assert digest(weights) == trial.user_attrs["saved" if record["final"] else "partial"]
 
 
 def check_inheritance(trials: list[FrozenTrial]) -> None:
-    """Check that every child that came as far started from what its parent saved."""
+    """Check what every child that came as far started from.
+
+    That is what its parent saved or, for a retry, what its predecessor last saved on the way.
+    """
     for trial in trials:
         record = lineage_of(trial)
         if record is None or "started_from" not in trial.user_attrs:
             continue
+        source, attr = record["parent"], "saved"
+        if "retry_history" in trial.system_attrs:
+            predecessor = trials[trial.system_attrs["retry_history"][-1]]
+            if was_cut_off_after_a_partial_checkpoint(predecessor):
+                source, attr = predecessor.number, "partial"
+        expected = None if source is None else trials[source].user_attrs[attr]
         start = trial.user_attrs["started_from"]
-        if record["parent"] is None:
-            assert start is None, f"trial {trial.number}, a founder, inherited"
-        else:
-            saved = trials[record["parent"]].user_attrs["saved"]
-            assert start == saved, f"trial {trial.number} did not start from its parent's weights"
+        assert start == expected, f"trial {trial.number} did not start from {attr} of {source}"
 
 
-def uninterrupted(trials: list[FrozenTrial]) -> list[FrozenTrial]:
-    """Return what one worker makes of it in memory when the same trials fail of themselves."""
+def was_cut_off_after_a_partial_checkpoint(trial: FrozenTrial) -> bool:
+    """Return whether the trial's last record is one from within the generation."""
+    record = trial.system_attrs.get("epbt:checkpoint")
+    return record is not None and not record["final"]
+
+
+def uninterrupted(drill: Drill, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Return what one worker in memory makes of it, where the failed trials failed likewise."""
     with TemporaryDirectory() as folder:
-        drill = Drill("memory", Path(folder), n_kills=0)
-        training = Training(drill.checkpoints)
-        study = _open(drill)
-        for killed in trials:
-            trial = study.ask()
-            if killed.state == TrialState.COMPLETE:
-                study.tell(trial, training(trial))
-            else:
-                study.tell(trial, state=killed.state)
+        calm = replace(drill, storage="memory", folder=Path(folder))
+        shutil.copytree(drill.checkpoints, calm.checkpoints)  # retries go on from partial ones
+        training = Training(calm.checkpoints)
+        study = _open(calm)
+        for trial in trials:
+            if trial.state == TrialState.FAIL:
+                study.add_trial(trial)
+                continue
+            if history := trial.system_attrs.get("retry_history"):
+                resume(study, study.trials[history[-1]])
+            twin = study.ask()
+            study.tell(twin, training(twin))
         return study.get_trials()
 
 
