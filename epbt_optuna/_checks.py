@@ -14,7 +14,7 @@ def check_number(name: str, value: Any, *, at_least: float = -math.inf) -> None:
     """Raise unless `value` is a finite number of at least `at_least`."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"`{name}` must be a number but got {value!r}.")
-    if not (value < math.inf and value > -math.inf):  # unlike isfinite, for any integer
+    if not math.isfinite(value):
         raise ValueError(f"`{name}` must be finite but got {value}.")
     if value < at_least:
         raise ValueError(f"`{name}` must be at least {at_least:g} but got {value}.")

@@ -178,7 +178,7 @@ class EPBTPruner(BasePruner):
         """Return where the trial stands; None if there is too little to go by."""
         generation = sampler.generation_of(trial.number)
         others = [n for n in sampler.trial_numbers(generation) if n != trial.number]
-        siblings = [sibling for n in others if (sibling := read_trial(study, n)) is not None]
+        siblings = _read(study, others)
         if len(others) - sum(s.state in _LOST for s in siblings) < self._min_survivors:
             return None
         parents = sampler.get_parent_population(study, generation)
@@ -312,6 +312,17 @@ def _n_all_ahead(n_known: int, n_unknown: int) -> _Array:
     probabilities = np.zeros((n_known + 1, n + 1))
     probabilities[known, known + more] = np.exp(log_probabilities)
     return probabilities
+
+
+def _read(study: Study, numbers: Sequence[int]) -> list[FrozenTrial]:
+    """Return the trials with these numbers, in order, as far as they exist."""
+    trials: list[FrozenTrial] = []
+    for number in numbers:
+        trial = read_trial(study, number)
+        if trial is None:
+            break  # numbers are handed out in order
+        trials.append(trial)
+    return trials
 
 
 def _is_infeasible(trial: FrozenTrial) -> bool:
