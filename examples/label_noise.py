@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,11 +18,12 @@ from functools import partial
 from pathlib import Path
 from queue import Empty
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, TypeVar
 
 import optuna
 import torch
 from optuna.distributions import FloatDistribution
+from optuna.pruners import NopPruner
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -34,6 +35,7 @@ from tqdm import tqdm
 
 from epbt_optuna import (
     CheckpointStore,
+    EPBTPruner,
     EPBTSampler,
     TaylorGLOLoss,
     TournamentSelection,
@@ -41,6 +43,7 @@ from epbt_optuna import (
 )
 from epbt_optuna.lineage import ancestry
 
+T = TypeVar("T")
 Loss = Callable[[Tensor, Tensor], Tensor]
 Part = tuple[Tensor, Tensor]
 """Images, one row each, and their labels."""
@@ -70,6 +73,8 @@ class Settings:
     label_noise: float
     n_seeds: int
     n_workers: int
+    only_trainable: bool = True
+    prune: bool = False
 
     @property
     def sampler(self) -> EPBTSampler:
@@ -195,8 +200,11 @@ def objective(
         optimizer.load_state_dict(state["optimizer"])
     generation = settings.sampler.generation_of(trial.number)
     set_learning_rate(optimizer, settings, generation / settings.n_generations)
-    for _ in range(settings.epochs_per_generation):
+    for epoch in range(settings.epochs_per_generation):
         train_epoch(network, optimizer, loss_fn, split.train, settings.batch_size)
+        trial.report(accuracy(network, split.validation), epoch)
+        if trial.should_prune():
+            raise optuna.TrialPruned
     checkpoints.save(trial, {"network": network.state_dict(), "optimizer": optimizer.state_dict()})
     return accuracy(network, split.validation)
 
@@ -208,7 +216,7 @@ def open_study(settings: Settings, seed: int) -> tuple[optuna.Study, CheckpointS
     sampler = EPBTSampler(
         settings.population_size,
         selection=TournamentSelection(4),  # accuracy on wrong labels says little: press harder
-        feasible=partial(is_trainable, n_classes=10),
+        feasible=partial(is_trainable, n_classes=10) if settings.only_trainable else None,
         search_space={f"theta_{i}": FloatDistribution(-10.0, 10.0) for i in range(8)},
         seed=seed,
     )
@@ -216,12 +224,36 @@ def open_study(settings: Settings, seed: int) -> tuple[optuna.Study, CheckpointS
         study_name="label-noise",
         direction="maximize",
         sampler=sampler,
+        pruner=EPBTPruner() if settings.prune else NopPruner(),
         storage=JournalStorage(JournalFileBackend(str(folder / "study.log"))),
         load_if_exists=True,
     )
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
         study.tell(trial.number, state=TrialState.FAIL)
     return study, CheckpointStore(folder / "checkpoints")
+
+
+def evolve(
+    study: optuna.Study,
+    checkpoints: CheckpointStore,
+    settings: Settings,
+    split: Split,
+    report: Callable[[int], None],
+) -> nn.Module:
+    """Run, or finish, the study; return its best network."""
+    n_done = len(study.get_trials(deepcopy=False))
+    report(n_done * settings.epochs_per_generation)
+    study.optimize(
+        partial(objective, settings=settings, split=split, checkpoints=checkpoints),
+        n_trials=settings.sampler.n_trials(settings.n_generations) - n_done,
+        callbacks=[
+            checkpoints.collector(),
+            lambda _study, _trial: report(settings.epochs_per_generation),
+        ],
+    )
+    network = settings.make_network()
+    network.load_state_dict(checkpoints.load(study.best_trial)["network"])
+    return network
 
 
 def run_seed(settings: Settings, seed: int, report: Callable[[int], None]) -> dict[str, Any]:
@@ -235,38 +267,33 @@ def run_seed(settings: Settings, seed: int, report: Callable[[int], None]) -> di
             study.set_user_attr(name, train_with(loss_fn, settings, split, seed, report))
         else:
             report(settings.n_epochs)
-    n_done = len(study.get_trials(deepcopy=False))
-    report(n_done * settings.epochs_per_generation)
-    study.optimize(
-        partial(objective, settings=settings, split=split, checkpoints=checkpoints),
-        n_trials=settings.sampler.n_trials(settings.n_generations) - n_done,
-        callbacks=[
-            checkpoints.collector(),
-            lambda _study, _trial: report(settings.epochs_per_generation),
-        ],
-    )
-    network = settings.make_network()
-    network.load_state_dict(checkpoints.load(study.best_trial)["network"])
-    return {**study.user_attrs, "EPBT": {"early": accuracy(network, split.test)}}
+    best = evolve(study, checkpoints, settings, split, report)
+    return {**study.user_attrs, "EPBT": {"early": accuracy(best, split.test)}}
 
 
 # All seeds, side by side
 
 
+def run_jobs(
+    jobs: Sequence[Callable[[Callable[[int], None]], T]], n_epochs: int, n_workers: int
+) -> list[T]:
+    """Run jobs in worker processes, with a progress bar over the epochs that they report."""
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, ProcessPoolExecutor(n_workers, context) as pool:
+        epochs = manager.Queue()
+        runs = [pool.submit(job, epochs.put) for job in jobs]
+        with tqdm(total=n_epochs, unit=" epochs", smoothing=0.05) as bar:
+            while not all(run.done() for run in runs) or not epochs.empty():
+                with suppress(Empty):
+                    bar.update(epochs.get(timeout=0.2))
+        return [run.result() for run in runs]
+
+
 def run(settings: Settings) -> None:
     """Run all seeds in worker processes, then print how the arms did and what evolved."""
-    context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        epochs = manager.Queue()
-        with ProcessPoolExecutor(settings.n_workers, context) as pool:
-            seeds = range(settings.n_seeds)
-            runs = [pool.submit(run_seed, settings, seed, epochs.put) for seed in seeds]
-            n_epochs = len(STANDARD_LOSSES) * settings.n_epochs + settings.n_epochs_of_evolution
-            with tqdm(total=len(seeds) * n_epochs, unit=" epochs", smoothing=0.05) as bar:
-                while not all(run.done() for run in runs) or not epochs.empty():
-                    with suppress(Empty):
-                        bar.update(epochs.get(timeout=0.2))
-            outcomes = [run.result() for run in runs]
+    n_epochs = len(STANDARD_LOSSES) * settings.n_epochs + settings.n_epochs_of_evolution
+    jobs = [partial(run_seed, settings, seed) for seed in range(settings.n_seeds)]
+    outcomes = run_jobs(jobs, len(jobs) * n_epochs, settings.n_workers)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     console = Console()
     console.print(table_of_accuracies(outcomes, settings))

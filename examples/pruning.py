@@ -1,0 +1,129 @@
+"""What does pruning save? Paired runs of EPBT with and without `EPBTPruner`.
+
+    python -m examples.pruning                   # digits, 40 % of the labels wrong
+    python -m examples.pruning --data fashion    # Fashion-MNIST
+    python -m examples.pruning --only-trainable --label-noise 0    # where nothing diverges
+
+θ comes from [−10, 10]⁸, half of which cannot learn. Both runs of a pair share the seed, so the
+data, the wrong labels and generation 0. Stopped at any point, the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from statistics import mean
+
+import optuna
+import torch
+from optuna.trial import TrialState
+from rich.console import Console
+from rich.table import Table
+
+from examples import digits, fashion_mnist
+from examples.label_noise import (
+    Settings,
+    accuracy,
+    add_options,
+    evolve,
+    mlp,
+    open_study,
+    run_jobs,
+    settings_from,
+    summary,
+)
+
+Outcome = dict[str, float]
+
+
+def run_one(settings: Settings, seed: int, report: Callable[[int], None]) -> Outcome:
+    """Run one study; return what it cost and what came of it."""
+    torch.set_num_threads(1)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    split = settings.make_split(seed, settings.label_noise)
+    study, checkpoints = open_study(settings, seed)
+    best = evolve(study, checkpoints, settings, split, report)
+    trials = study.get_trials(deepcopy=False)
+    return {
+        "epochs": sum(len(trial.intermediate_values) for trial in trials),
+        "pruned": sum(trial.state == TrialState.PRUNED for trial in trials),
+        "accuracy": 100 * accuracy(best, split.test),
+    }
+
+
+def table_of(outcomes: dict[str, list[Outcome]], title: str) -> Table:
+    table = Table(title=title)
+    for heading in ("", "epochs trained", "trials pruned", "clean test accuracy, %"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, runs in outcomes.items():
+        columns = [[run[key] for run in runs] for key in ("epochs", "pruned", "accuracy")]
+        table.add_row(name, *map(summary, columns))
+    plain, pruned = outcomes["every trial to its end"], outcomes["EPBTPruner"]
+    saved = 1 - mean(run["epochs"] for run in pruned) / mean(run["epochs"] for run in plain)
+    pairs = zip(plain, pruned, strict=True)
+    gained = [with_it["accuracy"] - without["accuracy"] for without, with_it in pairs]
+    table.caption = f"{saved:.0%} of the epochs saved; accuracy by pairs {summary(gained)}"
+    return table
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    if options.data == "digits":
+        return settings_from(
+            options,
+            make_split=digits.make_split,
+            make_network=partial(mlp, 64, 128, 64),
+            learning_rate=0.1,
+            batch_size=64,
+        )
+    fashion_mnist.load(options.data_root, train=True)
+    return settings_from(
+        options,
+        make_split=partial(
+            fashion_mnist.make_split,
+            data_root=options.data_root,
+            n_train=options.train,
+            n_validation=options.validation,
+        ),
+        make_network=partial(mlp, 784, 256, 128),
+        learning_rate=0.1,
+        batch_size=128,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", choices=["digits", "fashion"], default="digits")
+    parser.add_argument("--data-root", type=Path, default=Path("runs/data"), help="Fashion-MNIST")
+    parser.add_argument("--train", type=int, default=5_000, help="Fashion-MNIST's training images")
+    parser.add_argument("--validation", type=int, default=2_500, help="… and validation images")
+    parser.add_argument("--only-trainable", action="store_true", help="θ that can learn")
+    add_options(
+        parser, label_noise=0.4, seeds=5, population=40, generations=20, epochs=4,
+        folder=Path("runs/pruning"),
+    )  # fmt: skip
+    options = parser.parse_args(arguments)
+    base = replace(settings_of(options), only_trainable=options.only_trainable)
+    kind = f"{options.data}-{'trainable' if options.only_trainable else 'any'}"
+    arms = {
+        "every trial to its end": replace(base, folder=base.folder / kind / "plain"),
+        "EPBTPruner": replace(base, folder=base.folder / kind / "pruned", prune=True),
+    }
+    jobs = [
+        partial(run_one, settings, seed)
+        for settings in arms.values()
+        for seed in range(options.seeds)
+    ]
+    results = run_jobs(jobs, len(jobs) * base.n_epochs_of_evolution, options.workers)
+    outcomes = {
+        name: results[i * options.seeds : (i + 1) * options.seeds] for i, name in enumerate(arms)
+    }
+    Console().print(
+        table_of(outcomes, f"{kind}, {options.label_noise:.0%} wrong labels, n = {options.seeds}")
+    )
+
+
+if __name__ == "__main__":
+    main()
