@@ -17,6 +17,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from examples.label_noise import (
+    Settings,
     Split,
     add_options,
     mlp,
@@ -42,20 +43,24 @@ def make_split(seed: int, label_noise: float) -> Split:
     )
 
 
+def settings_of(options: argparse.Namespace) -> Settings:
+    """Return the settings of a run on digits."""
+    return settings_from(
+        options,
+        make_split=make_split,
+        make_network=partial(mlp, 64, 128, 64),
+        learning_rate=0.1,
+        batch_size=64,
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add_options(
         parser, label_noise=0.4, seeds=5, population=40, generations=30, epochs=1,
         folder=Path("runs/digits"),
     )  # fmt: skip
-    settings = settings_from(
-        parser.parse_args(arguments),
-        make_split=make_split,
-        make_network=partial(mlp, 64, 128, 64),
-        learning_rate=0.1,
-        batch_size=64,
-    )
-    run(settings)
+    run(settings_of(parser.parse_args(arguments)))
 
 
 if __name__ == "__main__":

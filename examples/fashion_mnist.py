@@ -22,6 +22,7 @@ from torchvision.datasets import FashionMNIST
 
 from examples.label_noise import (
     Part,
+    Settings,
     Split,
     add_options,
     mlp,
@@ -71,18 +72,17 @@ def make_split(
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def add_data_options(parser: argparse.ArgumentParser, *, train: int, validation: int) -> None:
+    """Add the options that say which images to take, and from where."""
     parser.add_argument("--data-root", type=Path, default=Path("runs/data"), help="for torchvision")
-    parser.add_argument("--train", type=int, default=10_000, help="training images")
-    parser.add_argument("--validation", type=int, default=5_000, help="validation images")
-    add_options(
-        parser, label_noise=0.0, seeds=1, population=40, generations=20, epochs=1,
-        folder=Path("runs/fashion-mnist"),
-    )  # fmt: skip
-    options = parser.parse_args(arguments)
-    load(options.data_root, train=True)  # unpack, or fail, once and before any worker starts
-    settings = settings_from(
+    parser.add_argument("--train", type=int, default=train, help="training images")
+    parser.add_argument("--validation", type=int, default=validation, help="validation images")
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """Return the settings of a run; unpack the data, or fail, before any worker starts."""
+    load(options.data_root, train=True)
+    return settings_from(
         options,
         make_split=partial(
             make_split,
@@ -94,7 +94,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         learning_rate=0.1,
         batch_size=128,
     )
-    run(settings)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    add_data_options(parser, train=10_000, validation=5_000)
+    add_options(
+        parser, label_noise=0.0, seeds=1, population=40, generations=20, epochs=1,
+        folder=Path("runs/fashion-mnist"),
+    )  # fmt: skip
+    run(settings_of(parser.parse_args(arguments)))
 
 
 if __name__ == "__main__":

@@ -29,10 +29,8 @@ from examples.label_noise import (
     accuracy,
     add_options,
     evolve,
-    mlp,
     open_study,
     run_jobs,
-    settings_from,
     summary,
 )
 
@@ -69,43 +67,18 @@ def table_of(outcomes: dict[str, list[Outcome]], title: str) -> Table:
     return table
 
 
-def settings_of(options: argparse.Namespace) -> Settings:
-    if options.data == "digits":
-        return settings_from(
-            options,
-            make_split=digits.make_split,
-            make_network=partial(mlp, 64, 128, 64),
-            learning_rate=0.1,
-            batch_size=64,
-        )
-    fashion_mnist.load(options.data_root, train=True)
-    return settings_from(
-        options,
-        make_split=partial(
-            fashion_mnist.make_split,
-            data_root=options.data_root,
-            n_train=options.train,
-            n_validation=options.validation,
-        ),
-        make_network=partial(mlp, 784, 256, 128),
-        learning_rate=0.1,
-        batch_size=128,
-    )
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", choices=["digits", "fashion"], default="digits")
-    parser.add_argument("--data-root", type=Path, default=Path("runs/data"), help="Fashion-MNIST")
-    parser.add_argument("--train", type=int, default=5_000, help="Fashion-MNIST's training images")
-    parser.add_argument("--validation", type=int, default=2_500, help="… and validation images")
+    fashion_mnist.add_data_options(parser, train=5_000, validation=2_500)
     parser.add_argument("--only-trainable", action="store_true", help="θ that can learn")
     add_options(
         parser, label_noise=0.4, seeds=5, population=40, generations=20, epochs=4,
         folder=Path("runs/pruning"),
     )  # fmt: skip
     options = parser.parse_args(arguments)
-    base = replace(settings_of(options), only_trainable=options.only_trainable)
+    data = digits if options.data == "digits" else fashion_mnist
+    base = replace(data.settings_of(options), only_trainable=options.only_trainable)
     kind = f"{options.data}-{'trainable' if options.only_trainable else 'any'}"
     arms = {
         "every trial to its end": replace(base, folder=base.folder / kind / "plain"),
