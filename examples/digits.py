@@ -21,10 +21,10 @@ from examples.label_noise import (
     Split,
     add_options,
     mlp,
-    run,
     settings_from,
     with_label_noise,
 )
+from examples.runner import run
 
 N_TRAIN, N_VALIDATION = 900, 450  # and 447 to test on
 

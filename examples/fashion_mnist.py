@@ -26,10 +26,10 @@ from examples.label_noise import (
     Split,
     add_options,
     mlp,
-    run,
     settings_from,
     with_label_noise,
 )
+from examples.runner import run
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 

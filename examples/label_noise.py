@@ -8,16 +8,11 @@ and optimizer for all. A fraction of the training and validation labels is wrong
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from queue import Empty
-from statistics import mean, stdev
 from typing import Any, TypeVar
 
 import optuna
@@ -27,11 +22,8 @@ from optuna.pruners import NopPruner
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812, PyTorch's own name for it
-from tqdm import tqdm
 
 from epbt_optuna import (
     CheckpointStore,
@@ -41,7 +33,6 @@ from epbt_optuna import (
     TournamentSelection,
     is_trainable,
 )
-from epbt_optuna.lineage import ancestry
 
 T = TypeVar("T")
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -188,11 +179,11 @@ def train_with(
 
 
 def objective(
-    trial: optuna.Trial, settings: Settings, split: Split, checkpoints: CheckpointStore
+    trial: optuna.Trial, settings: Settings, seed: int, split: Split, checkpoints: CheckpointStore
 ) -> float:
     """Train one individual for one generation, from its parent's weights."""
     loss_fn = TaylorGLOLoss.suggest(trial)
-    torch.manual_seed(trial.number)
+    torch.manual_seed(1_000_000 * seed + trial.number)
     network = settings.make_network()
     optimizer = make_optimizer(network, settings)
     if (state := checkpoints.inherit(trial)) is not None:
@@ -202,11 +193,12 @@ def objective(
     set_learning_rate(optimizer, settings, generation / settings.n_generations)
     for epoch in range(settings.epochs_per_generation):
         train_epoch(network, optimizer, loss_fn, split.train, settings.batch_size)
-        trial.report(accuracy(network, split.validation), epoch)
+        fitness = accuracy(network, split.validation)
+        trial.report(fitness, epoch)
         if trial.should_prune():
             raise optuna.TrialPruned
     checkpoints.save(trial, {"network": network.state_dict(), "optimizer": optimizer.state_dict()})
-    return accuracy(network, split.validation)
+    return fitness
 
 
 def open_study(settings: Settings, seed: int) -> tuple[optuna.Study, CheckpointStore]:
@@ -234,17 +226,14 @@ def open_study(settings: Settings, seed: int) -> tuple[optuna.Study, CheckpointS
 
 
 def evolve(
-    study: optuna.Study,
-    checkpoints: CheckpointStore,
-    settings: Settings,
-    split: Split,
-    report: Callable[[int], None],
-) -> nn.Module:
-    """Run, or finish, the study; return its best network."""
+    settings: Settings, seed: int, split: Split, report: Callable[[int], None]
+) -> tuple[optuna.Study, nn.Module]:
+    """Run, or finish, the study of one seed; return it with its best network."""
+    study, checkpoints = open_study(settings, seed)
     n_done = len(study.get_trials(deepcopy=False))
     report(n_done * settings.epochs_per_generation)
     study.optimize(
-        partial(objective, settings=settings, split=split, checkpoints=checkpoints),
+        partial(objective, settings=settings, seed=seed, split=split, checkpoints=checkpoints),
         n_trials=settings.sampler.n_trials(settings.n_generations) - n_done,
         callbacks=[
             checkpoints.collector(),
@@ -253,7 +242,7 @@ def evolve(
     )
     network = settings.make_network()
     network.load_state_dict(checkpoints.load(study.best_trial)["network"])
-    return network
+    return study, network
 
 
 def run_seed(settings: Settings, seed: int, report: Callable[[int], None]) -> dict[str, Any]:
@@ -261,102 +250,17 @@ def run_seed(settings: Settings, seed: int, report: Callable[[int], None]) -> di
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     split = settings.make_split(seed, settings.label_noise)
-    study, checkpoints = open_study(settings, seed)
+    study, _ = open_study(settings, seed)
     for name, loss_fn in STANDARD_LOSSES.items():
         if name not in study.user_attrs:
             study.set_user_attr(name, train_with(loss_fn, settings, split, seed, report))
         else:
             report(settings.n_epochs)
-    best = evolve(study, checkpoints, settings, split, report)
+    study, best = evolve(settings, seed, split, report)
     return {**study.user_attrs, "EPBT": {"early": accuracy(best, split.test)}}
 
 
-# All seeds, side by side
-
-
-def run_jobs(
-    jobs: Sequence[Callable[[Callable[[int], None]], T]], n_epochs: int, n_workers: int
-) -> list[T]:
-    """Run jobs in worker processes, with a progress bar over the epochs that they report."""
-    context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, ProcessPoolExecutor(n_workers, context) as pool:
-        epochs = manager.Queue()
-        runs = [pool.submit(job, epochs.put) for job in jobs]
-        with tqdm(total=n_epochs, unit=" epochs", smoothing=0.05) as bar:
-            while not all(run.done() for run in runs) or not epochs.empty():
-                with suppress(Empty):
-                    bar.update(epochs.get(timeout=0.2))
-        return [run.result() for run in runs]
-
-
-def run(settings: Settings) -> None:
-    """Run all seeds in worker processes, then print how the arms did and what evolved."""
-    n_epochs = len(STANDARD_LOSSES) * settings.n_epochs + settings.n_epochs_of_evolution
-    jobs = [partial(run_seed, settings, seed) for seed in range(settings.n_seeds)]
-    outcomes = run_jobs(jobs, len(jobs) * n_epochs, settings.n_workers)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    console = Console()
-    console.print(table_of_accuracies(outcomes, settings))
-    console.print(table_of_losses(settings, seed=0))
-    console.print(f"Studies and checkpoints are in {settings.folder}; run again to go on.")
-
-
-def table_of_accuracies(outcomes: list[dict[str, Any]], settings: Settings) -> Table:
-    table = Table(
-        title=f"Accuracy on clean test data, {settings.label_noise:.0%} of the training and "
-        f"validation labels wrong: mean ± standard deviation over {len(outcomes)} seeds, in %",
-    )
-    for heading in ("loss", "last epoch", "early-stopped", "epochs trained"):
-        table.add_column(heading, justify="left" if heading == "loss" else "right")
-    for name in (*STANDARD_LOSSES, "EPBT"):
-        columns = []
-        for column in ("last", "early"):
-            values = [
-                100 * outcome[name][column] for outcome in outcomes if column in outcome[name]
-            ]
-            columns.append(summary(values))
-        budget = settings.n_epochs_of_evolution if name == "EPBT" else settings.n_epochs
-        table.add_row(name, *columns, f"{budget:,}")
-    table.caption = (
-        f"EPBT: the fittest of {settings.population_size} × {settings.n_generations} generations "
-        f"of {settings.epochs_per_generation} epochs, chosen like early stopping on the noisy "
-        f"validation labels; its own lineage trained for {settings.n_epochs} epochs at most."
-    )
-    return table
-
-
-def summary(values: list[float]) -> str:
-    if len(values) < 2:
-        return "".join(f"{value:.1f}" for value in values)
-    return f"{mean(values):.1f} ± {stdev(values):.1f}"
-
-
-def table_of_losses(settings: Settings, seed: int) -> Table:
-    """Show the losses under which the best network of a seed was trained, in order."""
-    study, _ = open_study(settings, seed)
-    table = Table(
-        title=f"Losses along the best lineage (seed {seed})", box=None, padding=(0, 1, 0, 0)
-    )
-    for heading in ("gen", "trial", "fit", *(f"θ{i}" for i in range(8))):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("p(true) 0→1", no_wrap=True)
-    for trial in ancestry(study):
-        loss_fn = TaylorGLOLoss.from_params(trial.params)
-        generation = settings.sampler.generation_of(trial.number)
-        theta = [f"{number:.1f}" for number in loss_fn.theta.tolist()]
-        table.add_row(
-            str(generation), str(trial.number), f"{trial.value:.3f}", *theta, sketch(loss_fn)
-        )
-    return table
-
-
-def sketch(loss_fn: TaylorGLOLoss, width: int = 12) -> str:
-    """Draw a loss over the true class's probability, in the two-class view of figure 5."""
-    true_class = torch.linspace(0, 1, width)
-    logits = torch.stack([true_class, 1 - true_class], dim=1).log()
-    losses = torch.stack([loss_fn(sample, torch.tensor(0)) for sample in logits])
-    heights = (losses - losses.min()) / (losses.max() - losses.min()).clamp_min(1e-9)
-    return "".join("▁▂▃▄▅▆▇█"[int(height * 7.999)] for height in heights)
+# Options
 
 
 def add_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:

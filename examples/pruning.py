@@ -24,15 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 from examples import digits, fashion_mnist
-from examples.label_noise import (
-    Settings,
-    accuracy,
-    add_options,
-    evolve,
-    open_study,
-    run_jobs,
-    summary,
-)
+from examples.label_noise import Settings, accuracy, add_options, evolve
+from examples.runner import run_jobs, summary
 
 Outcome = dict[str, float]
 
@@ -42,8 +35,7 @@ def run_one(settings: Settings, seed: int, report: Callable[[int], None]) -> Out
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     split = settings.make_split(seed, settings.label_noise)
-    study, checkpoints = open_study(settings, seed)
-    best = evolve(study, checkpoints, settings, split, report)
+    study, best = evolve(settings, seed, split, report)
     trials = study.get_trials(deepcopy=False)
     return {
         "epochs": sum(len(trial.intermediate_values) for trial in trials),

@@ -1,0 +1,109 @@
+"""All seeds of an experiment side by side: worker processes, one progress bar, the tables."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from functools import partial
+from queue import Empty
+from statistics import mean, stdev
+from typing import Any, TypeVar
+
+import optuna
+import torch
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from epbt_optuna import TaylorGLOLoss
+from epbt_optuna.lineage import ancestry
+from examples.label_noise import STANDARD_LOSSES, Settings, open_study, run_seed
+
+T = TypeVar("T")
+
+
+def run_jobs(
+    jobs: Sequence[Callable[[Callable[[int], None]], T]], n_epochs: int, n_workers: int
+) -> list[T]:
+    """Run jobs in worker processes, with a progress bar over the epochs that they report."""
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, ProcessPoolExecutor(n_workers, context) as pool:
+        epochs = manager.Queue()
+        runs = [pool.submit(job, epochs.put) for job in jobs]
+        with tqdm(total=n_epochs, unit=" epochs", smoothing=0.05) as bar:
+            while not all(run.done() for run in runs) or not epochs.empty():
+                with suppress(Empty):
+                    bar.update(epochs.get(timeout=0.2))
+        return [run.result() for run in runs]
+
+
+def run(settings: Settings) -> None:
+    """Run all seeds in worker processes, then print how the arms did and what evolved."""
+    n_epochs = len(STANDARD_LOSSES) * settings.n_epochs + settings.n_epochs_of_evolution
+    jobs = [partial(run_seed, settings, seed) for seed in range(settings.n_seeds)]
+    outcomes = run_jobs(jobs, len(jobs) * n_epochs, settings.n_workers)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    console = Console()
+    console.print(table_of_accuracies(outcomes, settings))
+    console.print(table_of_losses(settings, seed=0))
+    console.print(f"Studies and checkpoints are in {settings.folder}; run again to go on.")
+
+
+def table_of_accuracies(outcomes: list[dict[str, Any]], settings: Settings) -> Table:
+    table = Table(
+        title=f"Accuracy on clean test data, {settings.label_noise:.0%} of the training and "
+        f"validation labels wrong: mean ± standard deviation over {len(outcomes)} seeds, in %",
+    )
+    for heading in ("loss", "last epoch", "early-stopped", "epochs trained"):
+        table.add_column(heading, justify="left" if heading == "loss" else "right")
+    for name in (*STANDARD_LOSSES, "EPBT"):
+        columns = []
+        for column in ("last", "early"):
+            values = [
+                100 * outcome[name][column] for outcome in outcomes if column in outcome[name]
+            ]
+            columns.append(summary(values))
+        budget = settings.n_epochs_of_evolution if name == "EPBT" else settings.n_epochs
+        table.add_row(name, *columns, f"{budget:,}")
+    table.caption = (
+        f"EPBT: the fittest of {settings.population_size} × {settings.n_generations} generations "
+        f"of {settings.epochs_per_generation} epochs, chosen like early stopping on the noisy "
+        f"validation labels; its own lineage trained for {settings.n_epochs} epochs at most."
+    )
+    return table
+
+
+def summary(values: list[float]) -> str:
+    if len(values) < 2:
+        return "".join(f"{value:.1f}" for value in values)
+    return f"{mean(values):.1f} ± {stdev(values):.1f}"
+
+
+def table_of_losses(settings: Settings, seed: int) -> Table:
+    """Show the losses under which the best network of a seed was trained, in order."""
+    study, _ = open_study(settings, seed)
+    table = Table(
+        title=f"Losses along the best lineage (seed {seed})", box=None, padding=(0, 1, 0, 0)
+    )
+    for heading in ("gen", "trial", "fit", *(f"θ{i}" for i in range(8))):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("p(true) 0→1", no_wrap=True)
+    for trial in ancestry(study):
+        loss_fn = TaylorGLOLoss.from_params(trial.params)
+        generation = settings.sampler.generation_of(trial.number)
+        theta = [f"{number:.1f}" for number in loss_fn.theta.tolist()]
+        table.add_row(
+            str(generation), str(trial.number), f"{trial.value:.3f}", *theta, sketch(loss_fn)
+        )
+    return table
+
+
+def sketch(loss_fn: TaylorGLOLoss, width: int = 12) -> str:
+    """Draw a loss over the true class's probability, in the two-class view of figure 5."""
+    true_class = torch.linspace(0, 1, width)
+    logits = torch.stack([true_class, 1 - true_class], dim=1).log()
+    losses = torch.stack([loss_fn(sample, torch.tensor(0)) for sample in logits])
+    heights = (losses - losses.min()) / (losses.max() - losses.min()).clamp_min(1e-9)
+    return "".join("▁▂▃▄▅▆▇█"[int(height * 7.999)] for height in heights)
