@@ -64,6 +64,7 @@ class Settings:
     label_noise: float
     n_seeds: int
     n_workers: int
+    tournament_size: int
     only_trainable: bool = True
     prune: bool = False
 
@@ -207,7 +208,7 @@ def open_study(settings: Settings, seed: int) -> tuple[optuna.Study, CheckpointS
     folder.mkdir(parents=True, exist_ok=True)
     sampler = EPBTSampler(
         settings.population_size,
-        selection=TournamentSelection(4),  # accuracy on wrong labels says little: press harder
+        selection=TournamentSelection(settings.tournament_size),
         feasible=partial(is_trainable, n_classes=10) if settings.only_trainable else None,
         search_space={f"theta_{i}": FloatDistribution(-10.0, 10.0) for i in range(8)},
         seed=seed,
@@ -268,6 +269,9 @@ def add_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
     parser.add_argument("--label-noise", type=float, help="fraction of wrong labels")
     parser.add_argument("--seeds", type=int, help="how many repetitions")
     parser.add_argument("--population", type=int, help="individuals in a population")
+    parser.add_argument(  # accuracy on wrong labels says little: four presses harder than two
+        "--tournament", type=int, default=4, help="entrants in a tournament; the paper has 2"
+    )
     parser.add_argument("--generations", type=int, help="generations, the first one included")
     parser.add_argument("--epochs", type=int, help="epochs in a generation")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
@@ -278,7 +282,8 @@ def add_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
 def settings_from(options: argparse.Namespace, **settings: Any) -> Settings:
     """Make the settings of a run; what it is made of names its folder, so that runs never mix."""
     folder = options.folder / (
-        f"noise-{options.label_noise:g}-{options.population}x{options.generations}x{options.epochs}"
+        f"noise-{options.label_noise:g}-{options.population}x{options.generations}"
+        f"x{options.epochs}-t{options.tournament}"
     )
     return Settings(
         folder=folder,
@@ -286,6 +291,7 @@ def settings_from(options: argparse.Namespace, **settings: Any) -> Settings:
         n_generations=options.generations,
         epochs_per_generation=options.epochs,
         label_noise=options.label_noise,
+        tournament_size=options.tournament,
         n_seeds=options.seeds,
         n_workers=options.workers,
         **settings,
