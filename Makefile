@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format docs bench clean
+.PHONY: demo test lint format docs bench drill clean
 
 demo: .venv/installed ## evolve loss functions on digits with 40 % wrong labels (resumes if interrupted)
 	$(BIN)/python -m examples.digits
@@ -24,6 +24,9 @@ docs: .venv/installed ## build the documentation site into site/; a broken link 
 
 bench: .venv/installed ## figures, never pass or fail
 	$(BIN)/python -m tests.benchmarks
+
+drill: .venv/installed ## kill, crowd and outlast runs for a quarter of an hour (needs PostgreSQL)
+	$(BIN)/python -m tests.drills
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit(f"epbt_optuna needs Python 3.10 or newer, but $(PYTHON) is {sys.version.split()[0]}: make PYTHON=python3.12 ...")'

@@ -12,9 +12,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import IO, BinaryIO, Protocol
+from typing import IO, Any, BinaryIO, Protocol, cast
 
 from optuna.artifacts.exceptions import ArtifactNotFound
+
+from epbt_optuna._optuna import remove_artifact
 
 __all__ = ["ArtifactStore", "Artifacts", "FolderArtifacts", "StoreArtifacts"]
 
@@ -132,24 +134,26 @@ class StoreArtifacts:
         with tempfile.TemporaryFile() as file:
             yield file
             file.seek(0)
-            self._store.write(artifact_id, file)
+            self._store.write(artifact_id, cast(BinaryIO, _KeptOpen(file)))
 
     @contextmanager
     def reading(self, artifact_id: str) -> Iterator[Path]:
         """Lend a downloaded copy, deleted at the end; what is mapped into memory stays valid."""
-        with (
-            self._store.open_reader(artifact_id) as source,
-            tempfile.TemporaryDirectory() as folder,
-        ):
+        with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "artifact"
-            with path.open("wb") as file:
-                shutil.copyfileobj(source, file, 1 << 20)
+            try:
+                with self._store.open_reader(artifact_id) as source, path.open("wb") as file:
+                    shutil.copyfileobj(source, file, 1 << 20)
+            except ArtifactNotFound:
+                raise
+            except Exception as error:  # each store's client has errors of its own
+                raise OSError(f"{type(error).__name__}: {error}") from error
             yield path
 
     def remove(self, artifact_id: str) -> None:
         """Remove the artifact, if it is there."""
         with suppress(ArtifactNotFound):
-            self._store.remove(artifact_id)
+            remove_artifact(self._store, artifact_id)
 
     def leftovers(self, prefix: str, before: float) -> Iterator[str]:  # noqa: ARG002
         """Yield nothing: Optuna's artifact stores cannot be listed."""
@@ -158,3 +162,19 @@ class StoreArtifacts:
     def where(self, artifact_id: str) -> str:
         """Return the store and the artifact's id."""
         return f"{type(self._store).__name__}: {artifact_id}"
+
+
+class _KeptOpen:
+    """A file that `close` does not close: boto3 closes what it uploads, and nobody could retry."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._file)
+
+    def close(self) -> None:
+        """Leave the file open."""

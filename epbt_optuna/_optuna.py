@@ -1,7 +1,8 @@
-"""The only file that touches Optuna's private names: trials by number and their system attrs."""
+"""The only file that touches Optuna's private names: trials by number, system attrs, `Backoff`."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ __all__ = [
     "read_study_attr",
     "read_system_attrs",
     "read_trial",
+    "remove_artifact",
     "storage_of",
     "study_id_of",
     "write_study_attr",
@@ -67,3 +69,27 @@ def write_study_attr(study: Study, key: str, value: Any) -> None:
 def fixed_params(trial: FrozenTrial) -> dict[str, Any]:
     """Return the params that the sampler has no say in: enqueued, or suggested before a retry."""
     return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+
+
+def remove_artifact(store: Any, artifact_id: str) -> None:
+    """Remove an artifact, trying again where `store` is a `Backoff`.
+
+    Optuna 5.0's own `Backoff.remove` does not stop when it has succeeded: with its defaults it
+    removes ten times over, in 80 seconds.
+    """
+    from optuna.artifacts import Backoff  # with it come boto3 and the like: not for samplers
+    from optuna.artifacts.exceptions import ArtifactNotFound
+
+    if not isinstance(store, Backoff):
+        store.remove(artifact_id)
+        return
+    for attempt in range(store._max_retries):
+        try:
+            store._backend.remove(artifact_id)
+            return
+        except ArtifactNotFound:
+            raise
+        except Exception:
+            if attempt == store._max_retries - 1:
+                raise
+        time.sleep(store._get_sleep_secs(attempt))

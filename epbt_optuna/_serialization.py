@@ -60,9 +60,18 @@ def safe_state(state: Any, path: str = "state") -> Any:
 
 
 def write_state(file: IO[bytes], state: Any, **origin: Any) -> tuple[int, str]:
-    """Write a safe state with its format and origin; return size in bytes and SHA-256 digest."""
+    """Write a safe state with its format and origin; return size in bytes and SHA-256 digest.
+
+    Raises:
+        OSError: The file could not be written, for example because the disk is full.
+    """
     writer = HashingWriter(file)
-    torch.save({"format": FORMAT, **origin, "state": state}, cast(IO[bytes], writer))
+    try:
+        torch.save({"format": FORMAT, **origin, "state": state}, cast(IO[bytes], writer))
+    except RuntimeError as error:
+        if writer.error is None:
+            raise
+        raise writer.error from error  # torch says no more than that a position is unexpected
     return writer.size, writer.digest
 
 
@@ -108,6 +117,7 @@ class HashingWriter:
         self._file = file
         self._hash = hashlib.sha256()
         self.size = 0
+        self.error: OSError | None = None
 
     @property
     def digest(self) -> str:
@@ -116,7 +126,11 @@ class HashingWriter:
     def write(self, data: bytes) -> int:
         self._hash.update(data)
         self.size += len(data)
-        return self._file.write(data)
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
 
     def flush(self) -> None:
         self._file.flush()

@@ -47,9 +47,9 @@ class EPBTPruner(BasePruner):
     the age of their weights, so reports are counted from the beginning of each trial.
 
     1. What training still brings is taken to be one of the gains, from this many reports to the
-       end, of siblings that have finished (while those are fewer than `n_min_trials`, of the
-       population it was bred from as well). Each is equally likely, for it and its siblings. So
-       a lead counts for as much as it exceeds what training makes of equals.
+       end, of the finished trials of the generation and of the population it was bred from. Each
+       is equally likely, for the individual and for its siblings. So a lead counts for as much
+       as it exceeds what training makes of equals.
     2. Siblings are compared with by what they had reported by then, whatever became of them
        since. One that was pruned or failed earlier is less fit.
     3. Elites are compared with by their fitness, which is what it has to beat at the end. What
@@ -74,12 +74,15 @@ class EPBTPruner(BasePruner):
 
     Args:
         min_offspring: Expected offspring below which an individual is pruned, in [0, 1]; 0 never
-            prunes for that reason, and then any sampler will do. Default: 0.25. Where ranks are
-            certain, those are 31 to 40 with the paper's p = 40, k = 20 and t = 2, and the least
-            fit quarter with `PBTSampler`.
+            prunes for that reason, and then any sampler will do. Default: 0.3. With the paper's
+            p = 40, k = 20 and t = 2 those who will be no elites expect 19/78 = 0.24 where they
+            cannot be told apart; where they can, ranks 29 to 40 are below. With `PBTSampler`
+            those are below who are in the least fit quarter with a probability above 0.7.
         prune_non_finite: Whether a report of NaN or ±infinity is a reason, at any time.
         n_warmup_steps: Reports that an individual can make before it may lack a future.
-        n_min_trials: Finished trials, at least 1, that step 1 needs to learn from.
+        n_min_trials: Trials, at least 1, that have reported as often, were trained on and have
+            finished, for step 1 to learn from; of the generation or of the population it was
+            bred from.
         min_survivors: Trials of a generation, at least 1, that must be left to breed when one is
             pruned for want of a future. Default: a parent and a mate.
         sampler: The `EPBTSampler` or `PBTSampler` whose population this is. Default: the
@@ -117,7 +120,7 @@ class EPBTPruner(BasePruner):
     def __init__(
         self,
         *,
-        min_offspring: float = 0.25,
+        min_offspring: float = 0.3,
         prune_non_finite: bool = True,
         n_warmup_steps: int = 0,
         n_min_trials: int = 5,
@@ -184,9 +187,7 @@ class EPBTPruner(BasePruner):
         parents = sampler.get_parent_population(study, generation)
         elites = parents[: sampler.n_elites]
         record = _Record(len(trial.intermediate_values), study.direction)
-        gains = record.gains(siblings)
-        if len(gains) < self._n_min_trials:
-            gains += record.gains(parents)
+        gains = record.gains([*siblings, *parents])
         if len(gains) < self._n_min_trials:
             return None
         finals = [record.final(elite) for elite in elites]

@@ -164,7 +164,7 @@ def _bred_as(trial: FrozenTrial, by_number: dict[int, FrozenTrial]) -> int:
     Optuna notes in a retry whom it retries; a trial that was cut off before its parents were
     recorded has none to pass on.
     """
-    tries = {*trial.system_attrs.get("retry_history", ()), trial.number}
+    tries: set[int] = {*trial.system_attrs.get("retry_history", ()), trial.number}
     tries.add(trial.system_attrs.get("failed_trial", trial.number))
     return min(number for number in tries if lineage_of(by_number[number]) is not None)
 

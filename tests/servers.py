@@ -1,9 +1,8 @@
 """Real servers for tests: PostgreSQL, Optuna's gRPC proxy in front of a storage, and S3.
 
 Each is a process of its own, reachable on this machine only, keeps what it writes in a temporary
-folder, and is gone at the end. A test module that asks for the fixtures `postgres`, `grpc_proxy`
-or `s3` says `pytest_plugins = ["tests.servers"]`. Where PostgreSQL is not installed its tests
-are skipped, except in CI, which installs it.
+folder, and is gone at the end. Where PostgreSQL is not installed its tests are skipped, except in
+CI, which installs it.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,16 +98,22 @@ def postgres_server() -> Iterator[PostgresServer]:
         with log.open("wb") as output:
             common: dict[str, Any] = {"cwd": folder, "stdout": output, "stderr": output, **account}
             subprocess.run(
-                [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync"],
+                [
+                    *(str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust"),
+                    *("--encoding=UTF8", "--no-locale", "--no-sync"),
+                ],
                 check=True,
                 **common,
             )
-            server = subprocess.Popen(
-                [programs / "postgres", "-D", data, "-k", folder]
-                + ["-c", "listen_addresses=", "-c", "fsync=off"],  # the server is never killed
+            settings = ("listen_addresses=", "fsync=off")  # the server is never killed
+            server: subprocess.Popen[bytes] = subprocess.Popen(
+                [
+                    *(str(programs / "postgres"), "-D", str(data), "-k", str(folder)),
+                    *(argument for setting in settings for argument in ("-c", setting)),
+                ],
                 **common,
             )
-        with _stopped_at_the_end(server, signal.SIGINT):
+        with _stopped_at_the_end(server, signal.SIGQUIT):  # at once: its data goes too
             result = PostgresServer(folder)
             _wait_until_ready(server, lambda: result.execute("SELECT 1"), log)
             yield result
@@ -257,7 +262,7 @@ def _wait_until_ready(
         try:
             probe()
             return
-        except Exception as error:
+        except Exception as error:  # noqa: PERF203, to try again is the point
             if server.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"The server did not start:\n{log.read_text()}") from error
             time.sleep(0.05)
@@ -278,11 +283,6 @@ def _end_with_standard_input() -> None:
 
 
 # Fixtures
-
-
-def _fixture(server: AbstractContextManager[Any]) -> Iterator[Any]:
-    with server as running:
-        yield running
 
 
 @pytest.fixture(scope="session")

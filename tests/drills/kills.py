@@ -13,32 +13,33 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
-import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import optuna
+from optuna.storages.journal._file import LOCK_FILE_SUFFIX
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna import EPBTSampler, resume
-from epbt_optuna.checkpoints import Keep
 from tests.drills.phases import PHASES, PhaseBoard
-from tests.drills.studies import RULES, Training, digest, open_storage, summary
+from tests.drills.processes import exit_status, finish, forked, run_program
+from tests.drills.storages import opened_study
+from tests.drills.training import RULES, Training, digest, summary
 from tests.replay import check_lineage, lineage_of, populations
 
 __all__ = ["Drill", "Kills", "check_survivors", "run"]
 
-_REPOSITORY = Path(__file__).parent.parent.parent
-_NAME = "drill"
+Keep: TypeAlias = Literal["population", "lineage", "all"]
+
 _SEED = 5
 _LAST_GENERATIONS = 2  # are run without kills, after the last one
 _HANG_SECONDS = 120.0
@@ -50,7 +51,7 @@ class Drill:
 
     Attributes:
         storage: As `open_storage` takes it.
-        folder: Of the checkpoints, and of the drill's own files.
+        folder: For the checkpoints, and the drill's own files.
         n_kills: How often the workers are killed; each time all of them at once.
         seed: Of the moments.
         n_workers: At work at a time.
@@ -60,7 +61,7 @@ class Drill:
     """
 
     storage: str
-    folder: Path
+    folder: str
     n_kills: int
     seed: int = 0
     n_workers: int = 1
@@ -71,12 +72,12 @@ class Drill:
     @property
     def checkpoints(self) -> Path:
         """The folder of the checkpoints."""
-        return self.folder / "checkpoints"
+        return Path(self.folder, "checkpoints")
 
     @property
     def witness(self) -> Path:
         """What was told, written down by the workers themselves, beside the study."""
-        return self.folder / "witness"
+        return Path(self.folder, "witness")
 
 
 @dataclass
@@ -87,11 +88,13 @@ class Kills:
         phases: How many workers were killed in each phase.
         seconds: What the whole drill took.
         longest_restart: The most seconds from a start to the first trial asked.
+        locks_left: How many kills left a journal locked.
     """
 
     phases: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     longest_restart: float = 0.0
+    locks_left: int = 0
 
 
 def run(drill: Drill) -> Kills:
@@ -101,29 +104,21 @@ def run(drill: Drill) -> Kills:
         subprocess.CalledProcessError: A worker failed by itself, or hung; the message is on the
             standard error stream.
     """
-    settings = {**asdict(drill), "folder": str(drill.folder)}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.drills.kills", json.dumps(settings)],
-        cwd=_REPOSITORY,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-        check=True,
-        stdout=subprocess.PIPE,
-    )
-    result = json.loads(done.stdout)
+    result = run_program("tests.drills.kills", asdict(drill))
     return Kills(**{**result, "phases": Counter(result["phases"])})
 
 
 # The workers
 
 
-def _open(drill: Drill) -> optuna.Study:
-    return optuna.create_study(
-        study_name=_NAME,
-        storage=open_storage(drill.storage),
-        direction=RULES.direction.name.lower(),
-        sampler=EPBTSampler(RULES.population_size, n_elites=RULES.n_elites, seed=_SEED),
-        load_if_exists=True,
-    )
+def _opened(drill: Drill) -> AbstractContextManager[optuna.Study]:
+    sampler = EPBTSampler(RULES.population_size, n_elites=RULES.n_elites, seed=_SEED)
+    return opened_study(drill.storage, "kills", RULES, sampler)
+
+
+def _recovered(drill: Drill) -> None:
+    with _opened(drill) as study:
+        _recover(drill, study)
 
 
 def _recover(drill: Drill, study: optuna.Study) -> None:
@@ -135,27 +130,27 @@ def _recover(drill: Drill, study: optuna.Study) -> None:
             study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
 
-def _work(drill: Drill, board: PhaseBoard, *, recover: bool, finish: bool) -> None:
-    """Run trials until killed or, to finish, until a few more generations are done."""
+def _work(drill: Drill, board: PhaseBoard, *, recover: bool, last: bool) -> None:
+    """Run trials until killed or, at last, until a few more generations are done."""
     board.enter("open")
-    study = _open(drill)
-    board.enter("recover")
-    if recover:
-        _recover(drill, study)
-    training = Training(drill.checkpoints, seconds=0.004, enter=board.enter)
-    collector = training.checkpoints.collector(keep=drill.keep)
-    last_trial = _last_trial(study) if finish else None
+    with _opened(drill) as study:
+        board.enter("recover")
+        if recover:
+            _recover(drill, study)
+        training = Training(drill.checkpoints, seconds=0.002, enter=board.enter)
+        collector = training.checkpoints.collector(keep=drill.keep)
+        last_trial = _last_trial(study) if last else None
 
-    def after_trial(study: optuna.Study, trial: FrozenTrial) -> None:
-        _bear_witness(drill.witness, trial)
-        board.enter("collect")
-        collector(study, trial)
-        if last_trial is not None and trial.number >= last_trial:
-            study.stop()
+        def after_trial(study: optuna.Study, trial: FrozenTrial) -> None:
+            _bear_witness(drill.witness, trial)
+            board.enter("collect")
+            collector(study, trial)
+            if last_trial is not None and trial.number >= last_trial:
+                study.stop()
+            board.enter("ask")
+
         board.enter("ask")
-
-    board.enter("ask")
-    study.optimize(training, callbacks=[after_trial])
+        study.optimize(training, callbacks=[after_trial])
 
 
 def _last_trial(study: optuna.Study) -> int:
@@ -181,33 +176,10 @@ def _warm_up(drill: Drill) -> None:
     """Import now what a worker would import late, so that a forked one is at work at once."""
     if drill.storage.startswith("postgresql"):
         importlib.import_module("psycopg")
-    study = optuna.create_study(storage="sqlite://")
     with TemporaryDirectory() as folder:
-        study.optimize(Training(Path(folder)), n_trials=1)
-
-
-def _create(drill: Drill) -> None:
-    _open(drill)
-
-
-def _forked(work: Callable[[], None]) -> int:
-    """Run `work` in a forked process and return its id."""
-    process = os.fork()
-    if process == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(status)
-    return process
-
-
-def _exit_status(process: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        in_memory = replace(drill, storage="sqlite://", folder=folder)
+        with _opened(in_memory) as study:
+            study.optimize(Training(in_memory.checkpoints), n_trials=1)
 
 
 class _Killer:
@@ -216,17 +188,19 @@ class _Killer:
     def __init__(self, drill: Drill) -> None:
         self._drill = drill
         self._rng = np.random.default_rng(drill.seed)
-        self._boards = [PhaseBoard(drill.folder / f"phases-{w}") for w in range(drill.n_workers)]
+        self._boards = [
+            PhaseBoard(Path(drill.folder, f"phases-{w}")) for w in range(drill.n_workers)
+        ]
         self._kills = Kills()
 
     def run(self) -> Kills:
         start = time.perf_counter()
         _warm_up(self._drill)
-        self._finish(_forked(lambda: _create(self._drill)))  # nobody dies before there is a study
+        finish(forked(lambda: _recovered(self._drill)))  # nobody dies before there is a study
         for phase in self._targets():
             self._kill_in(phase)
-        for process in self._start(finish=True):
-            self._finish(process)
+        for process in self._start(last=True):
+            finish(process)
         self._kills.seconds = time.perf_counter() - start
         return self._kills
 
@@ -236,15 +210,15 @@ class _Killer:
         phases = [phase for _ in range(n_rounds) for phase in self._rng.permutation(PHASES)]
         return [str(phase) for phase in phases[: self._drill.n_kills]]
 
-    def _start(self, *, finish: bool) -> list[int]:
+    def _start(self, *, last: bool) -> list[int]:
         several = self._drill.n_workers > 1
         if several:  # nobody may be at work while one fails the trials of the dead
-            self._finish(_forked(lambda: _recover(self._drill, _open(self._drill))))
+            finish(forked(lambda: _recovered(self._drill)))
 
         def work(board: PhaseBoard) -> Callable[[], None]:
-            return lambda: _work(self._drill, board, recover=not several, finish=finish)
+            return lambda: _work(self._drill, board, recover=not several, last=last)
 
-        return [_forked(work(board)) for board in self._boards]
+        return [forked(work(board)) for board in self._boards]
 
     def _kill_in(self, phase: str) -> None:
         """Let the workers work for a while, and kill them somewhere in a phase of one of them."""
@@ -253,7 +227,7 @@ class _Killer:
         begun = watched.count(phase)
         asked = watched.count("ask")
         start = time.perf_counter()
-        processes = self._start(finish=False)
+        processes = self._start(last=False)
         restart = None
         while watched.count(phase) < begun + n_times:
             if restart is None and watched.count("ask") > asked:
@@ -265,10 +239,12 @@ class _Killer:
         for process in processes:
             os.kill(process, signal.SIGKILL)
         for process in processes:
-            status = _exit_status(process)
+            status = exit_status(process)
             if status != -signal.SIGKILL:
                 raise RuntimeError(f"A worker ended by itself with status {status}.")
         self._kills.phases.update(board.current for board in self._boards)
+        lock = Path(self._drill.storage.removeprefix("journal:///") + LOCK_FILE_SUFFIX)
+        self._kills.locks_left += lock.exists()
 
     def _random_count(self) -> int:
         return int(self._rng.integers(1, self._drill.trials_between + 1))
@@ -280,11 +256,6 @@ class _Killer:
             for process in processes:
                 os.kill(process, signal.SIGABRT)
             raise RuntimeError(f"The workers hang in {[b.current for b in self._boards]}.")
-
-    def _finish(self, process: int) -> None:
-        status = _exit_status(process)
-        if status != 0:
-            raise RuntimeError(f"A process ended with status {status}.")
 
 
 # What must hold afterwards
@@ -298,10 +269,11 @@ def check_survivors(drill: Drill, kills: Kills) -> Counter[str]:
             need points to missing or other bytes, a child did not start from its parent's
             weights, more trials were lost than workers killed, or the lineage breaks the rules.
     """
-    study = _open(drill)
-    trials = study.get_trials()
+    with _opened(drill) as study:
+        trials = study.get_trials()
+        best = study.best_trial.number
     check_told_trials_are_there(drill, trials)
-    check_bytes(drill, study, trials)
+    check_bytes(drill, trials, best)
     check_inheritance(trials)
     lost = [trial for trial in trials if trial.state != TrialState.COMPLETE]
     assert all(trial.state == TrialState.FAIL for trial in lost)
@@ -327,9 +299,9 @@ def check_told_trials_are_there(drill: Drill, trials: list[FrozenTrial]) -> None
         assert {"number": trial.number, "value": trial.value, **trial.user_attrs} == record
 
 
-def check_bytes(drill: Drill, study: optuna.Study, trials: list[FrozenTrial]) -> None:
+def check_bytes(drill: Drill, trials: list[FrozenTrial], best: int) -> None:
     """Check the bytes that records point to, and that those of all who may be needed are there."""
-    needed = {trial.number for trial in populations(trials, RULES)[-1]} | {study.best_trial.number}
+    needed = {trial.number for trial in populations(trials, RULES)[-1]} | {best}
     checkpoints = Training(drill.checkpoints).checkpoints
     for trial in trials:
         record = trial.system_attrs.get("epbt:checkpoint")
@@ -355,16 +327,16 @@ def check_inheritance(trials: list[FrozenTrial]) -> None:
     """
     for trial in trials:
         record = lineage_of(trial)
-        if record is None or "started_from" not in trial.user_attrs:
-            continue
+        start = trial.user_attrs.get("start")
+        if record is None or start is None or start["of"] != trial.number:
+            continue  # it did not come as far; a retry carries its predecessor's attrs
         source, attr = record["parent"], "saved"
         if "retry_history" in trial.system_attrs:
             predecessor = trials[trial.system_attrs["retry_history"][-1]]
             if was_cut_off_after_a_partial_checkpoint(predecessor):
                 source, attr = predecessor.number, "partial"
         expected = None if source is None else trials[source].user_attrs[attr]
-        start = trial.user_attrs["started_from"]
-        assert start == expected, f"trial {trial.number} did not start from {attr} of {source}"
+        assert start["weights"] == expected, f"trial {trial.number}: not {attr} of {source}"
 
 
 def was_cut_off_after_a_partial_checkpoint(trial: FrozenTrial) -> bool:
@@ -376,19 +348,19 @@ def was_cut_off_after_a_partial_checkpoint(trial: FrozenTrial) -> bool:
 def uninterrupted(drill: Drill, trials: list[FrozenTrial]) -> list[FrozenTrial]:
     """Return what one worker in memory makes of it, where the failed trials failed likewise."""
     with TemporaryDirectory() as folder:
-        calm = replace(drill, storage="memory", folder=Path(folder))
+        calm = replace(drill, storage="memory", folder=folder)
         shutil.copytree(drill.checkpoints, calm.checkpoints)  # retries go on from partial ones
         training = Training(calm.checkpoints)
-        study = _open(calm)
-        for trial in trials:
-            if trial.state == TrialState.FAIL:
-                study.add_trial(trial)
-                continue
-            if history := trial.system_attrs.get("retry_history"):
-                resume(study, study.trials[history[-1]])
-            twin = study.ask()
-            study.tell(twin, training(twin))
-        return study.get_trials()
+        with _opened(calm) as study:
+            for trial in trials:
+                if trial.state == TrialState.FAIL:
+                    study.add_trial(trial)
+                    continue
+                if history := trial.system_attrs.get("retry_history"):
+                    resume(study, study.trials[history[-1]])
+                twin = study.ask()
+                study.tell(twin, training(twin))
+            return study.get_trials()
 
 
 def _main(settings: dict[str, Any]) -> None:
@@ -397,7 +369,7 @@ def _main(settings: dict[str, Any]) -> None:
     warnings.filterwarnings("ignore", "Generation .* breeds from")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     assert settings["keep"] in get_args(Keep)
-    drill = Drill(**{**settings, "folder": Path(settings["folder"])})
+    drill = Drill(**settings)
     sys.stdout.write(json.dumps(vars(_Killer(drill).run())))
 
 

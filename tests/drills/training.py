@@ -14,69 +14,37 @@ from typing import Any
 
 import optuna
 import torch
-from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna import CheckpointStore
+from epbt_optuna._artifacts import ArtifactStore
 from tests.replay import Rules, lineage_of
-from tests.servers import open_grpc
 
-__all__ = [
-    "JOURNAL_GRACE_SECONDS",
-    "RULES",
-    "Training",
-    "digest",
-    "open_storage",
-    "summary",
-]
+__all__ = ["RULES", "Training", "digest", "summary"]
 
 RULES = Rules(population_size=6, n_elites=3, direction=StudyDirection.MAXIMIZE)
 
-# How long a lock file of the journal may stand unchanged before it counts as a dead worker's.
-# Optuna's default is 30 s, and it warns below 3 s: a living writer must never take as long. Here
-# the disk is a local one and the drill has no time.
-JOURNAL_GRACE_SECONDS = 1
-
 _TARGET = torch.linspace(-1.0, 1.0, 64)
-
-
-def open_storage(url: str) -> str | BaseStorage | None:
-    """Return what `optuna.create_study(storage=...)` takes, opened anew where it is an object.
-
-    Args:
-        url: `memory`, `journal:///<path>`, `grpc://<host>:<port>`, or SQLAlchemy's.
-    """
-    if url == "memory":
-        return None
-    if url.startswith("grpc://"):
-        return open_grpc(url)
-    if url.startswith("journal:///"):
-        path = url.removeprefix("journal:///")
-        lock = JournalFileOpenLock(path)
-        lock.grace_period = JOURNAL_GRACE_SECONDS
-        return JournalStorage(JournalFileBackend(path, lock_obj=lock))
-    return url
 
 
 class Training:
     """The objective: moves inherited weights towards a target, and records their digests.
 
     Args:
-        folder: Of the checkpoints.
+        store: Where the checkpoints go, as `CheckpointStore` takes it.
         seconds: How long it pretends to train.
         enter: Called with the name of each phase as it begins.
     """
 
     def __init__(
         self,
-        folder: Path,
+        store: Path | ArtifactStore,
         *,
         seconds: float = 0.0,
         enter: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.checkpoints = CheckpointStore(folder)
+        self.checkpoints = CheckpointStore(store)
         self._seconds = seconds
         self._enter = enter
 
@@ -89,7 +57,8 @@ class Training:
         self._enter("inherit")
         state = self.checkpoints.inherit(trial)
         weights = torch.zeros(len(_TARGET)) if state is None else state["weights"]
-        trial.set_user_attr("started_from", None if state is None else digest(weights))
+        start = None if state is None else digest(weights)
+        trial.set_user_attr("start", {"of": trial.number, "weights": start})
         is_half_done = state is not None and not state["final"]
         value = 0.0
         for epoch in (1,) if is_half_done else (0, 1):

@@ -1,0 +1,62 @@
+"""Studies on every kind of storage, opened and closed as a process of its own would."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import optuna
+from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+from tests.replay import Rules
+from tests.servers import open_grpc
+
+__all__ = ["JOURNAL_GRACE_SECONDS", "opened_study"]
+
+# How long a lock file of the journal may stand unchanged before it counts as a dead worker's.
+# Optuna's default is 30 s, and it warns below 3 s: a living writer must never take as long. Here
+# the disk is a local one and the drill has no time.
+JOURNAL_GRACE_SECONDS = 1
+
+
+@contextmanager
+def opened_study(url: str, name: str, rules: Rules, sampler: BaseSampler) -> Iterator[optuna.Study]:
+    """Open a storage anew, as another process would, and a study in it; close it at the end.
+
+    Args:
+        url: `memory`, `journal:///<path>`, `grpc://<host>:<port>`, or SQLAlchemy's.
+        name: Of the study; made if it is not there.
+        rules: What the sampler was made with.
+        sampler: Of the study.
+    """
+    with _opened_storage(url) as storage:
+        yield optuna.create_study(
+            study_name=name,
+            storage=storage,
+            direction=rules.direction,
+            sampler=sampler,
+            load_if_exists=True,
+        )
+
+
+@contextmanager
+def _opened_storage(url: str) -> Iterator[BaseStorage]:
+    if url == "memory":
+        yield InMemoryStorage()
+    elif url.startswith("grpc://"):
+        with closing(open_grpc(url)) as storage:
+            yield storage
+    elif url.startswith("journal:///"):
+        path = url.removeprefix("journal:///")
+        lock = JournalFileOpenLock(path)
+        lock.grace_period = JOURNAL_GRACE_SECONDS
+        yield JournalStorage(JournalFileBackend(path, lock_obj=lock))
+    else:
+        database = RDBStorage(url)
+        try:
+            yield database
+        finally:
+            database.remove_session()
+            database.engine.dispose()
