@@ -42,18 +42,19 @@ class EPBTPruner(BasePruner):
     **Diverged**: the value just reported is not finite.
 
     **No future**: the number of offspring that it can expect, itself counted where it survives
-    as an elite, is below `min_offspring`. The mean over a population is 1 with both samplers. It
-    is compared within its generation only, after the same number of reports: siblings differ in
-    the age of their weights, so reports are counted from the beginning of each trial.
+    as an elite, is below `min_offspring`. The mean over a population is 1 with both samplers.
+    Individuals are compared within their generation only, after the same number of reports:
+    siblings differ in the age of their weights, so reports are counted from the beginning of
+    each trial.
 
     1. What training still brings is taken to be one of the gains, from this many reports to the
        end, of the finished trials of the generation and of the population it was bred from. Each
        is equally likely, for the individual and for its siblings. So a lead counts for as much
        as it exceeds what training makes of equals.
-    2. Siblings are compared with by what they had reported by then, whatever became of them
-       since. One that was pruned or failed earlier is less fit.
-    3. Elites are compared with by their fitness, which is what it has to beat at the end. What
-       they reported themselves is no measure: their weights were a generation younger then.
+    2. A sibling counts with what it had reported by then, whatever became of it since. One that
+       was pruned or failed earlier is less fit.
+    3. An elite counts with its fitness, which the individual has to beat at its end. What the
+       elite itself reported is no measure: its weights were a generation younger then.
     4. Of siblings that have not come so far, any number may turn out to be fitter. After a of m
        siblings were, j of u others are with probability C(a + j, j) · C(m − a + u − j, u − j) /
        C(m + u + 1, u): every order of equals is as likely as another.
@@ -62,11 +63,11 @@ class EPBTPruner(BasePruner):
        `PBTSampler` the least fit quarter is replaced, and leaves nobody.
 
     Ranks are those of the population as if nobody were pruned, so pruning does not feed on
-    itself. After the last report nobody is pruned: no training is left to be saved.
-
-    Infeasible siblings and elites count as less fit; constraints of the individual itself are
-    not looked at. The latest value decides, not the best: report what the objective returns, and
-    wrap this pruner in `optuna.pruners.PatientPruner` to wait for a decline.
+    itself. After the last report nobody is pruned for want of a future: no training is left to
+    be saved. Infeasible siblings and elites count as less fit, and so do equals; constraints of
+    the individual itself are not looked at. The latest value decides, not the best: report what
+    the objective returns, and wrap this pruner in `optuna.pruners.PatientPruner` to wait for a
+    decline.
 
     With one worker, or with `ask_generation`, what is pruned depends on the seed alone. With
     several it depends on how far siblings have come as well, and workers that prune at the same

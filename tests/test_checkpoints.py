@@ -53,7 +53,7 @@ def only_file(folder: Path) -> Path:
 
 
 def test_a_child_inherits_what_its_parent_saved(checkpoints: CheckpointStore) -> None:
-    state = {
+    state: dict[str, Any] = {
         "weight": torch.arange(6.0).reshape(2, 3),
         "half": torch.ones(2, dtype=torch.bfloat16),
         "epoch": 3,

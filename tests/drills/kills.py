@@ -42,6 +42,7 @@ Keep: TypeAlias = Literal["population", "lineage", "all"]
 
 _SEED = 5
 _LAST_GENERATIONS = 2  # are run without kills, after the last one
+_LONGEST_PAUSE = 0.05  # seconds; a phase that waited for a lock was no typical one
 _HANG_SECONDS = 120.0
 
 
@@ -235,7 +236,7 @@ class _Killer:
                 self._kills.longest_restart = max(self._kills.longest_restart, restart)
             self._check_alive(processes, start)
             time.sleep(1e-4)
-        time.sleep(float(self._rng.uniform(0, watched.seconds(phase))))
+        time.sleep(float(self._rng.uniform(0, min(watched.seconds(phase), _LONGEST_PAUSE))))
         for process in processes:
             os.kill(process, signal.SIGKILL)
         for process in processes:

@@ -70,12 +70,12 @@ class Situation:
 def samplers() -> st.SearchStrategy[AnySampler]:
     @st.composite
     def epbt_samplers(draw: st.DrawFn) -> EPBTSampler:
-        size = draw(st.integers(2, 8))
+        size = draw(st.integers(2, 6))
         n_elites = draw(st.integers(0, size - 1))
         selection = TournamentSelection(draw(st.integers(1, size)))
         return EPBTSampler(size, n_elites=n_elites, selection=selection, seed=0)
 
-    return epbt_samplers() | st.builds(PBTSampler, st.integers(2, 8), seed=st.just(0))
+    return epbt_samplers() | st.builds(PBTSampler, st.integers(2, 6), seed=st.just(0))
 
 
 def reports(low: int = -4) -> st.SearchStrategy[list[float]]:
@@ -95,7 +95,7 @@ def plays() -> st.SearchStrategy[Play]:
 
 
 @st.composite
-def situations(draw: st.DrawFn, max_generation: int = 2) -> Situation:
+def situations(draw: st.DrawFn, max_generation: int = 1) -> Situation:
     """A trial after at least one report, anywhere in the first generations."""
     sampler = draw(samplers())
     generation = draw(st.integers(0, max_generation))
