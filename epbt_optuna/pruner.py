@@ -11,8 +11,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import optuna
 from optuna import Study
 from optuna.pruners import BasePruner
@@ -23,17 +21,14 @@ from optuna.trial import FrozenTrial, TrialState
 from epbt_optuna._checks import check_integer, check_number
 from epbt_optuna._generation_sampler import GenerationSampler
 from epbt_optuna._optuna import read_trial
+from epbt_optuna._standing import Standing
 
 __all__ = ["EPBTPruner"]
 
 _LOST = (TrialState.PRUNED, TrialState.FAIL)
-_MAX_GAINS = 32  # more would cost time and tell nothing
-_HUGE = 1e300  # in place of infinity, so that differences stay numbers
 
 # Below Optuna's own logger: a reason appears beside Optuna's "Trial 7 pruned."
 _logger = optuna.logging.get_logger(f"optuna.{__name__}")
-
-_Array = npt.NDArray[np.float64]
 
 
 class EPBTPruner(BasePruner):
@@ -178,7 +173,7 @@ class EPBTPruner(BasePruner):
 
     def _standing(
         self, study: Study, trial: FrozenTrial, sampler: GenerationSampler
-    ) -> _Standing | None:
+    ) -> Standing | None:
         """Return where the trial stands; None if there is too little to go by."""
         generation = sampler.generation_of(trial.number)
         others = [n for n in sampler.trial_numbers(generation) if n != trial.number]
@@ -197,11 +192,11 @@ class EPBTPruner(BasePruner):
             if record.has_come_so_far(sibling):
                 reports.append(record.report(sibling))
             elif sibling.state in _LOST:
-                reports.append(-_HUGE)
+                reports.append(-math.inf)
             elif sibling.state == TrialState.COMPLETE:  # added, or one that reports less often
                 finals.append(record.final(sibling))
         n_unknown = len(others) + len(elites) - len(reports) - len(finals)
-        return _Standing(record.own(trial), reports, n_unknown, finals, gains)
+        return Standing(record.own(trial), reports, n_unknown, finals, gains)
 
 
 @dataclass(frozen=True)
@@ -221,11 +216,11 @@ class _Record:
 
     def report(self, trial: FrozenTrial) -> float:
         """Return what a trial that it is compared with had reported by then."""
-        return -_HUGE if _is_infeasible(trial) else self.own(trial)
+        return -math.inf if _is_infeasible(trial) else self.own(trial)
 
     def final(self, trial: FrozenTrial) -> float:
         """Return the fitness of a COMPLETE trial."""
-        return -_HUGE if _is_infeasible(trial) else self._fitness(trial.values[0])
+        return -math.inf if _is_infeasible(trial) else self._fitness(trial.values[0])
 
     def gains(self, trials: Sequence[FrozenTrial]) -> list[float]:
         """Return by how much COMPLETE trials that were trained on from there had improved."""
@@ -235,85 +230,12 @@ class _Record:
             if trial.state == TrialState.COMPLETE
             and len(trial.intermediate_values) > self.n_reports
         ]
-        return [gain for gain in gains if abs(gain) < _HUGE / 2]
+        return [gain for gain in gains if math.isfinite(gain)]
 
     def _fitness(self, value: float) -> float:
         if math.isnan(value):
-            return -_HUGE
-        value = min(max(value, -_HUGE), _HUGE)
+            return -math.inf
         return value if self.direction == StudyDirection.MAXIMIZE else -value
-
-
-@dataclass(frozen=True)
-class _Standing:
-    """Where an individual stands after a report, in fitness: greater is fitter.
-
-    Attributes:
-        own: What it reported.
-        siblings: What siblings had reported by then.
-        n_unknown: Siblings that have not come so far.
-        finals: The fitness of those who are not trained any more, elites above all.
-        gains: What training from there to the end may bring.
-    """
-
-    own: float
-    siblings: list[float]
-    n_unknown: int
-    finals: list[float]
-    gains: list[float]
-
-    @property
-    def population_size(self) -> int:
-        """How many there will be, the individual included."""
-        return 1 + len(self.siblings) + self.n_unknown + len(self.finals)
-
-    def expect(self, offspring: Sequence[float]) -> float:
-        """Return what is to be expected, from what each rank leaves."""
-        gains = np.sort(self.gains)
-        if len(gains) > _MAX_GAINS:
-            gains = np.quantile(gains, np.linspace(0, 1, _MAX_GAINS))
-        finals = np.sort(self.finals)
-        n_finals_ahead = len(finals) - np.searchsorted(finals, self.own + gains, side="right")
-        n_ranks = len(self.siblings) + self.n_unknown + 1
-        left = np.asarray(offspring)[n_finals_ahead[:, None] + np.arange(n_ranks)]
-        n_ahead = self._n_known_ahead(gains) @ _n_all_ahead(len(self.siblings), self.n_unknown)
-        return float((n_ahead * left).sum(axis=1).mean())
-
-    def _n_known_ahead(self, gains: _Array) -> _Array:
-        """Return, for each gain of its own, how probable each number of known siblings ahead is.
-
-        Shape: (gains, siblings + 1). Given its own gain, siblings are independent.
-        """
-        probabilities = np.zeros((len(gains), len(self.siblings) + 1))
-        probabilities[:, 0] = 1
-        for sibling in self.siblings:
-            # Equals count as less fit.
-            n_behind = np.searchsorted(gains, (self.own - sibling) + gains, side="right")
-            behind = (n_behind / len(gains))[:, None]
-            ahead = 1 - behind
-            probabilities[:, 1:] = probabilities[:, 1:] * behind + probabilities[:, :-1] * ahead
-            probabilities[:, :1] *= behind
-        return probabilities
-
-
-def _n_all_ahead(n_known: int, n_unknown: int) -> _Array:
-    """Return how probable each number of siblings ahead is, given the number of known ones.
-
-    Shape: (known + 1, known + unknown + 1).
-    """
-    n = n_known + n_unknown
-    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 2)))])
-    known = np.arange(n_known + 1)[:, None]
-    more = np.arange(n_unknown + 1)
-    behind = n - known - more
-    log_probabilities: _Array = (
-        (log_factorial[known + more] - log_factorial[known] - log_factorial[more])
-        + (log_factorial[behind] - log_factorial[n_known - known] - log_factorial[n_unknown - more])
-        - (log_factorial[n + 1] - log_factorial[n_known + 1] - log_factorial[n_unknown])
-    )
-    probabilities = np.zeros((n_known + 1, n + 1))
-    probabilities[known, known + more] = np.exp(log_probabilities)
-    return probabilities
 
 
 def _read(study: Study, numbers: Sequence[int]) -> list[FrozenTrial]:

@@ -19,6 +19,7 @@ from optuna.samplers import PartialFixedSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna import EPBTPruner, EPBTSampler, PBTSampler, ask_generation
+from epbt_optuna._standing import Standing, n_all_ahead
 from epbt_optuna.evolution import EPBT, PBT
 from epbt_optuna.operators import (
     GaussianMutation,
@@ -28,7 +29,6 @@ from epbt_optuna.operators import (
     UniformCrossover,
 )
 from epbt_optuna.population import Individual
-from epbt_optuna.pruner import _n_all_ahead, _Standing
 
 T = TypeVar("T")
 
@@ -280,6 +280,14 @@ def test_elites_are_never_without_a_future_however_few_offspring_there_are() -> 
     assert is_pruned(study, 0.5)
 
 
+@pytest.mark.parametrize("n_finished", range(5, 20))
+def test_where_selection_is_blind_everybody_has_the_mean(n_finished: int) -> None:
+    sampler = EPBTSampler(20, n_elites=0, selection=TournamentSelection(1), seed=0)
+    study = new_study(sampler, EPBTPruner(min_offspring=1))
+    founders(study, n_finished)
+    assert not is_pruned(study, 0.5)
+
+
 def test_equals_count_as_less_fit() -> None:
     study = new_study(EPBTSampler(20, seed=0))
     for _ in range(19):
@@ -306,7 +314,7 @@ def test_unknown_siblings_are_ahead_as_often_as_in_all_orders_of_equals(m: int, 
     for own, *others in permutations(range(m + 1 + u)):
         counts[sum(o > own for o in others[:m]), sum(o > own for o in others)] += 1
     shares = counts / counts.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(_n_all_ahead(m, u), shares, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(n_all_ahead(m, u), shares, rtol=1e-9, atol=1e-12)
 
 
 def test_the_expectation_is_that_of_simulated_generations() -> None:
@@ -314,7 +322,7 @@ def test_the_expectation_is_that_of_simulated_generations() -> None:
     own, siblings, n_unknown = 0.5, [0.1, 0.4, 0.6, 0.9, 2.0], 3
     finals, gains = [0.2, 0.8, 1.1], [0.0, 0.1, 0.3, 0.3, 1.0]
     offspring = [5.0, 3.0, 2.0, 1.0, 0.5, 0.25, 0.2, 0.1, 0.0, 0.0, 0.0, 0.0]
-    standing = _Standing(own, siblings, n_unknown, finals, gains)
+    standing = Standing(own, siblings, n_unknown, finals, gains)
     assert standing.population_size == len(offspring)
     left = []
     for _ in range(40_000):
@@ -327,14 +335,15 @@ def test_the_expectation_is_that_of_simulated_generations() -> None:
     assert standing.expect(offspring) == pytest.approx(np.mean(left), abs=5 * error)
 
 
-def test_with_many_gains_a_part_of_them_says_the_same() -> None:
-    rng = np.random.default_rng(0)
-    siblings, gains = list(rng.normal(size=30)), list(rng.normal(size=200))
+def test_many_gains_are_represented_by_a_few_of_them() -> None:
     offspring = EPBTSampler(40).expected_offspring()
+    siblings = list(np.random.default_rng(0).normal(size=30))
     for own in (-2, 0, 2):
-        few = _Standing(own, siblings, 9, [], gains[:32]).expect(offspring)
-        many = _Standing(own, siblings, 9, [], gains).expect(offspring)
-        assert few == pytest.approx(many, abs=0.1)
+        few, many = (
+            Standing(own, siblings, 9, [], list(np.linspace(-1, 2, n))).expect(offspring)
+            for n in (32, 311)
+        )
+        assert few == pytest.approx(many, rel=1e-6)
 
 
 # No future: with whom an individual is compared, and how
@@ -415,8 +424,16 @@ def test_elites_are_compared_by_their_fitness_less_what_training_still_brings() 
 
 def test_only_the_elites_of_the_last_population_count_not_those_who_die() -> None:
     study = new_study(EPBTSampler(20, n_elites=2, seed=0))
-    with_offspring(study, 20, fitness=0.5)
+    founders(study, 20, first=10)
+    founders(study, 17, first=-8)
     assert not is_pruned(study, 0.5)  # 18 founders are fitter too, but will be gone
+
+
+def test_equals_of_elites_have_a_future() -> None:
+    study = new_study(EPBTSampler(20, n_elites=16, seed=0))
+    for _ in range(23):
+        play(study, [5.0] * 2)
+    assert not is_pruned(study, 5.0)
 
 
 def test_pbt_has_no_elites_and_compares_with_this_generation_alone() -> None:
@@ -469,6 +486,13 @@ def test_infeasible_siblings_and_elites_are_less_fit() -> None:
     assert not is_pruned(study, 0.5)
 
 
+def test_a_constraint_that_is_met_does_not_matter() -> None:
+    study = new_study(EPBTSampler(20, seed=0))
+    for fitness in range(1, 20):
+        play(study, [fitness] * 2, violation=0.0)
+    assert is_pruned(study, 0.5)
+
+
 def test_trials_that_were_added_are_compared_by_their_fitness() -> None:
     added = [optuna.create_trial(value=float(value)) for value in range(10, 24)]
     study = new_study(EPBTSampler(20, seed=0))
@@ -476,9 +500,9 @@ def test_trials_that_were_added_are_compared_by_their_fitness() -> None:
     study.add_trials(added)
     assert is_pruned(study, 1.0)
     study = new_study(EPBTSampler(20, seed=0))
-    founders(study, 5, first=2)
+    founders(study, 5, first=30)
     study.add_trials(added)
-    assert not is_pruned(study, 15.0)
+    assert not is_pruned(study, 25.0)  # rank 6; nobody knows what they had reported
 
 
 def test_trials_without_a_lineage_belong_to_the_generation_of_their_number() -> None:
@@ -543,14 +567,13 @@ def test_n_min_trials_must_have_finished_before_anybody_lacks_a_future(
 
 
 def test_while_few_siblings_have_finished_the_last_population_tells_what_training_brings() -> None:
-    sampler = EPBTSampler(20, seed=0)
-    for gain, expected in ((0.0, True), (30.0, False)):
-        study = new_study(sampler)
-        for fitness in range(1, 21):
+    for spread, expected in ((0, True), (1000, False)):
+        study = new_study(PBTSampler(20, seed=0))
+        for fitness, gain in enumerate(np.linspace(0, spread, 20), start=1):
             play(study, [fitness - gain, fitness])
-        for _ in range(4):
-            play(study, [20.0, 20.0])
+        running = [ask(study, [20.0]) for _ in range(19)]
         assert is_pruned(study, 0.5) == expected
+        assert {study.trials[trial.number].state for trial in running} == {TrialState.RUNNING}
 
 
 def test_min_survivors_are_left_to_breed() -> None:
