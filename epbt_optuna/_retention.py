@@ -83,7 +83,8 @@ class Retention:
     def _garbage(self, study: Study, keep: Keep, now: datetime) -> dict[int, str]:
         self._read(study, now)
         candidates = dict(self._stored)
-        needed = set(self._alive(study))
+        # Whoever ends from here on is alive too late to be seen, and unfinished no more.
+        needed = {*self._unfinished, *self._alive(study)}
         self._read(study, now)
         if keep == "all" or any(_is_choosing(t, now) for t in self._unfinished.values()):
             return {}

@@ -166,6 +166,25 @@ def test_a_trial_asked_while_collecting_loses_nothing(
     assert checkpoints.inherit(asked[0]) == {"number": 2}
 
 
+def test_a_trial_that_ends_while_somebody_collects_keeps_its_checkpoint(
+    checkpoints: CheckpointStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study()
+    run(study, checkpoints, 1, 2, 3, 4, 5)
+    trial = study.ask()
+    checkpoints.save(trial, {"number": trial.number})
+    alive = Retention._alive
+
+    def end_meanwhile(self: Retention, study: optuna.Study) -> list[int]:
+        seen = list(alive(self, study))
+        study.tell(trial, 100.0)  # too late to be seen alive, and soon no more unfinished
+        return seen
+
+    monkeypatch.setattr(Retention, "_alive", end_meanwhile)
+    checkpoints.collect(study)
+    assert checkpoints.load(study.best_trial) == {"number": trial.number}
+
+
 def test_a_failed_trial_keeps_its_parent_until_its_retry_is_queued(
     checkpoints: CheckpointStore,
 ) -> None:
