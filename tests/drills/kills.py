@@ -18,7 +18,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -192,16 +192,21 @@ class _Killer:
         self._boards = [
             PhaseBoard(Path(drill.folder, f"phases-{w}")) for w in range(drill.n_workers)
         ]
+        self._processes: list[int] = []
         self._kills = Kills()
 
     def run(self) -> Kills:
         start = time.perf_counter()
         _warm_up(self._drill)
         finish(forked(lambda: _recovered(self._drill)))  # nobody dies before there is a study
-        for phase in self._targets():
-            self._kill_in(phase)
-        for process in self._start(last=True):
-            finish(process)
+        try:
+            for phase in self._targets():
+                self._kill_in(phase)
+            for process in self._start(last=True):
+                finish(process)
+        except BaseException:
+            self._kill_all()
+            raise
         self._kills.seconds = time.perf_counter() - start
         return self._kills
 
@@ -219,7 +224,8 @@ class _Killer:
         def work(board: PhaseBoard) -> Callable[[], None]:
             return lambda: _work(self._drill, board, recover=not several, last=last)
 
-        return [forked(work(board)) for board in self._boards]
+        self._processes = [forked(work(board)) for board in self._boards]
+        return self._processes
 
     def _kill_in(self, phase: str) -> None:
         """Let the workers work for a while, and kill them somewhere in a phase of one of them."""
@@ -234,11 +240,10 @@ class _Killer:
             if restart is None and watched.count("ask") > asked:
                 restart = time.perf_counter() - start
                 self._kills.longest_restart = max(self._kills.longest_restart, restart)
-            self._check_alive(processes, start)
+            self._check_alive(start)
             time.sleep(1e-4)
         time.sleep(float(self._rng.uniform(0, min(watched.seconds(phase), _LONGEST_PAUSE))))
-        for process in processes:
-            os.kill(process, signal.SIGKILL)
+        self._kill_all()
         for process in processes:
             status = exit_status(process)
             if status != -signal.SIGKILL:
@@ -250,12 +255,15 @@ class _Killer:
     def _random_count(self) -> int:
         return int(self._rng.integers(1, self._drill.trials_between + 1))
 
-    def _check_alive(self, processes: list[int], start: float) -> None:
+    def _kill_all(self) -> None:
+        for process in self._processes:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+
+    def _check_alive(self, start: float) -> None:
         if os.waitpid(-1, os.WNOHANG) != (0, 0):
             raise RuntimeError("A worker ended by itself.")
         if time.perf_counter() - start > _HANG_SECONDS:
-            for process in processes:
-                os.kill(process, signal.SIGABRT)
             raise RuntimeError(f"The workers hang in {[b.current for b in self._boards]}.")
 
 

@@ -36,11 +36,12 @@ def test_a_run_on_a_journal_that_is_killed_anywhere_goes_on_with_the_trials_retr
     check(kills.Drill(storage, str(tmp_path), N_KILLS, seed=2, retry=True, keep="all"))
 
 
-def test_a_run_on_postgres_that_is_killed_anywhere_goes_on_with_the_trials_retried(
+def test_workers_on_postgres_that_are_killed_anywhere_go_on_with_the_trials_retried(
     postgres: PostgresServer,
 ) -> None:
+    url = postgres.new_database()
     with memory_folder() as folder:
-        check(kills.Drill(postgres.new_database(), folder, N_KILLS, seed=3, retry=True))
+        check(kills.Drill(url, folder, N_KILLS, seed=3, n_workers=2, retry=True))
 
 
 def run_on_journal(path: Path, folder: Path, n_trials: int) -> None:
