@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import optuna
 import torch
 from optuna.distributions import FloatDistribution
-from optuna.pruners import NopPruner
+from optuna.pruners import BasePruner, NopPruner
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -27,7 +27,6 @@ from torch.nn import functional as F  # noqa: N812, PyTorch's own name for it
 
 from epbt_optuna import (
     CheckpointStore,
-    EPBTPruner,
     EPBTSampler,
     TaylorGLOLoss,
     TournamentSelection,
@@ -66,7 +65,7 @@ class Settings:
     n_workers: int
     tournament_size: int
     only_trainable: bool = True
-    prune: bool = False
+    pruner: BasePruner = field(default_factory=NopPruner)
 
     @property
     def sampler(self) -> EPBTSampler:
@@ -217,7 +216,7 @@ def open_study(settings: Settings, seed: int) -> tuple[optuna.Study, CheckpointS
         study_name="label-noise",
         direction="maximize",
         sampler=sampler,
-        pruner=EPBTPruner() if settings.prune else NopPruner(),
+        pruner=settings.pruner,
         storage=JournalStorage(JournalFileBackend(str(folder / "study.log"))),
         load_if_exists=True,
     )

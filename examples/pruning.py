@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from statistics import mean
 
 import optuna
 import torch
@@ -23,11 +22,13 @@ from optuna.trial import TrialState
 from rich.console import Console
 from rich.table import Table
 
+from epbt_optuna import EPBTPruner
 from examples import digits, fashion_mnist
 from examples.label_noise import Settings, accuracy, add_options, evolve
 from examples.runner import run_jobs, summary
 
 Outcome = dict[str, float]
+NO_PRUNER = "no pruner"
 
 
 def run_one(settings: Settings, seed: int, report: Callable[[int], None]) -> Outcome:
@@ -46,23 +47,33 @@ def run_one(settings: Settings, seed: int, report: Callable[[int], None]) -> Out
 
 def table_of(outcomes: dict[str, list[Outcome]], title: str) -> Table:
     table = Table(title=title)
-    for heading in ("", "epochs trained", "trials pruned", "clean test accuracy, %"):
-        table.add_column(heading, justify="right" if heading else "left")
+    for heading in ("min_offspring", "epochs", "saved, %", "pruned", "accuracy, %", "by pairs"):
+        table.add_column(heading, justify="right")
+    plain = outcomes[NO_PRUNER]
     for name, runs in outcomes.items():
-        columns = [[run[key] for run in runs] for key in ("epochs", "pruned", "accuracy")]
-        table.add_row(name, *map(summary, columns))
-    plain, pruned = outcomes["every trial to its end"], outcomes["EPBTPruner"]
-    saved = 1 - mean(run["epochs"] for run in pruned) / mean(run["epochs"] for run in plain)
-    pairs = zip(plain, pruned, strict=True)
-    gained = [with_it["accuracy"] - without["accuracy"] for without, with_it in pairs]
-    table.caption = f"{saved:.0%} of the epochs saved; accuracy by pairs {summary(gained)}"
+        epochs, n_pruned, accuracies = (
+            summary([run[key] for run in runs]) for key in ("epochs", "pruned", "accuracy")
+        )
+        saved, gained = ("", "") if runs is plain else saved_and_gained(plain, runs)
+        table.add_row(name, epochs, saved, n_pruned, accuracies, gained)
     return table
+
+
+def saved_and_gained(plain: list[Outcome], pruned: list[Outcome]) -> tuple[str, str]:
+    """Summarise what pruning changed, pair by pair."""
+    pairs = list(zip(plain, pruned, strict=True))
+    saved = [100 * (1 - with_it["epochs"] / without["epochs"]) for without, with_it in pairs]
+    gained = [with_it["accuracy"] - without["accuracy"] for without, with_it in pairs]
+    return summary(saved), summary(gained)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", choices=["digits", "fashion"], default="digits")
     fashion_mnist.add_data_options(parser, train=5_000, validation=2_500)
+    parser.add_argument(
+        "--min-offspring", type=float, nargs="+", default=[0.3], help="the pruner's; one arm each"
+    )
     parser.add_argument("--only-trainable", action="store_true", help="θ that can learn")
     add_options(
         parser, label_noise=0.4, seeds=5, population=40, generations=20, epochs=4,
@@ -73,8 +84,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     base = replace(data.settings_of(options), only_trainable=options.only_trainable)
     kind = f"{options.data}-{'trainable' if options.only_trainable else 'any'}"
     arms = {
-        "every trial to its end": replace(base, folder=base.folder / kind / "plain"),
-        "EPBTPruner": replace(base, folder=base.folder / kind / "pruned", prune=True),
+        NO_PRUNER: replace(base, folder=base.folder / kind / "plain"),
+        **{
+            f"{least:g}": replace(
+                base,
+                folder=base.folder / kind / f"pruned-{least:g}",
+                pruner=EPBTPruner(min_offspring=least),
+            )
+            for least in options.min_offspring
+        },
     }
     jobs = [
         partial(run_one, settings, seed)
@@ -86,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         name: results[i * options.seeds : (i + 1) * options.seeds] for i, name in enumerate(arms)
     }
     Console().print(
-        table_of(outcomes, f"{kind}, {options.label_noise:.0%} wrong labels, n = {options.seeds}")
+        table_of(outcomes, f"{base.folder.name}/{kind}, {options.seeds} pairs: mean ± sd")
     )
 
 
