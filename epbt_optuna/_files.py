@@ -50,7 +50,9 @@ def unpack(archive_path: Path, destination: Path) -> None:
         try:
             with tarfile.open(archive_path, mode="r:") as archive:
                 archive.extractall(folder, filter="data")
-        except tarfile.TarError as error:
+        except OSError:  # nothing is wrong with the bytes
+            raise
+        except Exception as error:  # as when a state is read: not TarError alone
             raise UnreadableError(f"its files cannot be restored safely ({error})") from error
         unpacked = Path(folder) / _ROOT
         if not unpacked.exists():

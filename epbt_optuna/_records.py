@@ -10,9 +10,13 @@ from optuna import Trial
 
 from epbt_optuna._optuna import write_system_attr
 
-__all__ = ["Record"]
+__all__ = ["CheckpointError", "Record"]
 
 _CHECKPOINT_KEY = "epbt:checkpoint"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint is missing, damaged, or could not be written; the message names the trial."""
 
 
 @dataclass(frozen=True)
@@ -38,19 +42,34 @@ class Record:
     format: int
 
     @classmethod
-    def in_attrs(cls, system_attrs: Mapping[str, Any]) -> Record | None:
-        """Return the record in a trial's system attrs, whoever wrote it.
+    def in_attrs(cls, number: int, system_attrs: Mapping[str, Any]) -> Record | None:
+        """Return the record in the system attrs of a trial with this number, whoever wrote it.
 
         Optuna copies the attrs of a trial that was cut off to the one that retries it; until that
-        one saves, the record is its predecessor's.
+        one saves, the record is its predecessor's. What a newer version may have added to it is
+        passed over: `format` says whether this one can read the bytes.
+
+        Raises:
+            CheckpointError: The attr is no such record.
         """
         record = system_attrs.get(_CHECKPOINT_KEY)
-        return None if record is None else cls(**record)
+        if record is None:
+            return None
+        values = {name: record.get(name) for name in _TYPES} if isinstance(record, dict) else {}
+        if any(type(values.get(name)) is not expected for name, expected in _TYPES.items()):
+            raise CheckpointError(
+                f"The checkpoint of trial {number} has a record that cannot be read: {record!r}."
+            )
+        return cls(**values)
 
     @classmethod
     def own(cls, number: int, system_attrs: Mapping[str, Any]) -> Record | None:
-        """Return the record of this very trial: not its predecessor's, if it is a retry."""
-        record = cls.in_attrs(system_attrs)
+        """Return the record of this very trial: not its predecessor's, if it is a retry.
+
+        Raises:
+            CheckpointError: The attr is no such record.
+        """
+        record = cls.in_attrs(number, system_attrs)
         if record is None or ("failed_trial" in system_attrs and record.trial != number):
             return None
         return record
@@ -58,3 +77,15 @@ class Record:
     def write(self, trial: Trial) -> None:
         """Record the checkpoint in a running trial."""
         write_system_attr(trial.study, trial, _CHECKPOINT_KEY, asdict(self))
+
+
+# JSON's; whoever can write to the database may have written something else.
+_TYPES: dict[str, type] = {
+    "trial": int,
+    "artifact": str,
+    "size": int,
+    "sha256": str,
+    "kind": str,
+    "final": bool,
+    "format": int,
+}

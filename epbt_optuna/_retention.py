@@ -1,8 +1,9 @@
 """Retention: which checkpoints somebody may still need, so that the others can go.
 
 By ancestry, never by age: a checkpoint is kept while its trial may become a parent, is the parent
-of an unfinished trial, or is the best. A population only gains members or replaces them for
-good, so whoever nobody needs now will not be needed by any trial that is asked later.
+of an unfinished trial, is the best, or is pinned as a result. A population only gains members or
+replaces them for good, so whoever nobody needs now will not be needed by any trial that is asked
+later.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._optuna import read_trial
-from epbt_optuna._records import Record
+from epbt_optuna._pins import is_pinned
+from epbt_optuna._records import CheckpointError, Record
 from epbt_optuna.operators import Elitism
 from epbt_optuna.population import Generations, Lineage, PopulationHistory
 
@@ -54,6 +56,7 @@ class Retention:
         self._unfinished: dict[int, FrozenTrial] = {}
         self._parents: dict[int, tuple[int, ...]] = {}
         self._stored: dict[int, str] = {}
+        self._pinned: set[int] = set()
         self._lock = threading.Lock()
 
     def ends_generation(self, number: int) -> bool:
@@ -84,7 +87,7 @@ class Retention:
         self._read(study, now)
         candidates = dict(self._stored)
         # Whoever ends from here on is alive too late to be seen, and unfinished no more.
-        needed = {*self._unfinished, *self._alive(study)}
+        needed = {*self._unfinished, *self._pinned, *self._alive(study)}
         self._read(study, now)
         if keep == "all" or any(_is_choosing(t, now) for t in self._unfinished.values()):
             return {}
@@ -99,8 +102,11 @@ class Retention:
         for trial in filter(None, (*again, *self._new_trials(study))):
             self._unfinished[trial.number] = trial
             self._parents[trial.number] = _parents(trial)
-            if (record := Record.own(trial.number, trial.system_attrs)) is not None:
-                self._stored[trial.number] = record.artifact
+            if trial.state == TrialState.COMPLETE and is_pinned(trial.system_attrs):
+                self._pinned.add(trial.number)
+            with suppress(CheckpointError):  # its reader is told; here the others count
+                if (record := Record.own(trial.number, trial.system_attrs)) is not None:
+                    self._stored[trial.number] = record.artifact
             if trial.state.is_finished() and not _may_be_retried(trial, now):
                 del self._unfinished[trial.number]
 
@@ -125,8 +131,9 @@ class Retention:
         for number, trial in self._unfinished.items():
             yield number
             yield from self._parents[number]
-            if (record := Record.in_attrs(trial.system_attrs)) is not None:
-                yield record.trial
+            with suppress(CheckpointError):
+                if (record := Record.in_attrs(number, trial.system_attrs)) is not None:
+                    yield record.trial
 
     def _with_ancestors(self, numbers: set[int]) -> set[int]:
         found: set[int] = set()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 from collections import OrderedDict
 from pathlib import Path
 from typing import IO, Any, cast
@@ -19,6 +18,7 @@ __all__ = [
     "FORMAT",
     "HashingWriter",
     "UnreadableError",
+    "check_format",
     "digest_of",
     "read_state",
     "safe_state",
@@ -88,17 +88,29 @@ def read_state(path: Path, map_location: Any) -> Any:
             weights_only=True,
             mmap=os.name == "posix",  # elsewhere a mapped file could not be deleted
         )
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError) as error:
+    except (OSError, torch.OutOfMemoryError):  # nothing is wrong with the bytes
+        raise
+    except Exception as error:  # bytes that somebody has changed can make torch raise anything
         # Not torch's own message: it advises to read the file unsafely.
         raise UnreadableError("its bytes cannot be read safely") from error
-    if not isinstance(payload, dict) or not isinstance(payload.get("format"), int):
+    if not isinstance(payload, dict) or type(payload.get("format")) is not int:
         raise UnreadableError("it was not written by a CheckpointStore")
-    if payload["format"] > FORMAT:
-        raise UnreadableError(
-            f"it has format {payload['format']} but this version of epbt_optuna reads up to "
-            f"{FORMAT}"
-        )
+    check_format(payload["format"])
+    if "state" not in payload:
+        raise UnreadableError("it was not written by a CheckpointStore")
     return payload["state"]
+
+
+def check_format(version: int) -> None:
+    """Raise unless this version of the package reads checkpoints of a format.
+
+    Raises:
+        UnreadableError: It is newer.
+    """
+    if version > FORMAT:
+        raise UnreadableError(
+            f"it has format {version} but this version of epbt_optuna reads up to {FORMAT}"
+        )
 
 
 def digest_of(path: Path) -> str:

@@ -17,18 +17,14 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.exceptions import UpdateFinishedTrialError
 
 from epbt_optuna._artifacts import Artifacts
-from epbt_optuna._optuna import read_study_attr, read_system_attrs, write_study_attr
+from epbt_optuna._optuna import read_study_attrs, read_system_attrs, write_study_attr
 from epbt_optuna._per_study import PerStudy
-from epbt_optuna._records import Record
-from epbt_optuna._serialization import FORMAT, UnreadableError, digest_of
+from epbt_optuna._records import CheckpointError, Record
+from epbt_optuna._serialization import FORMAT, UnreadableError, check_format, digest_of
 
-__all__ = ["CheckpointError", "Vault"]
+__all__ = ["Vault"]
 
-_PREFIX_KEY = "epbt:checkpoints"
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint is missing, damaged, or could not be written; the message names the trial."""
+_PREFIXES_KEY = "epbt:checkpoints:"
 
 
 class Vault:
@@ -40,7 +36,7 @@ class Vault:
 
     def __init__(self, artifacts: Artifacts) -> None:
         self._artifacts = artifacts
-        self._prefix = PerStudy(_prefix_of)
+        self._prefix = PerStudy(_own_prefix)
 
     def put(
         self,
@@ -74,7 +70,8 @@ class Vault:
             ) from error
         if replaced is not None:
             with suppress(Exception):  # the new checkpoint stands; the old one is mere garbage
-                self._artifacts.remove(replaced.artifact)
+                if self.owns(trial.study, replaced.artifact):
+                    self._artifacts.remove(replaced.artifact)
 
     @contextmanager
     def lend(self, record: Record, kind: Literal["state", "files"]) -> Iterator[Path]:
@@ -85,10 +82,9 @@ class Vault:
                 finds that it cannot read them.
         """
         where = f"The checkpoint of trial {record.trial} ({self._artifacts.where(record.artifact)})"
-        if record.kind != kind:
-            methods = {"state": "`inherit` or `load`", "files": "`inherit_path`"}
-            raise CheckpointError(f"{where} holds {record.kind}: use {methods[record.kind]}.")
         try:
+            check_format(record.format)
+            _check_kind(record.kind, kind)
             with self._artifacts.reading(record.artifact) as path:
                 if (size := path.stat().st_size) != record.size:
                     raise UnreadableError(
@@ -104,20 +100,40 @@ class Vault:
         except (OSError, ValueError, UnreadableError) as error:
             raise CheckpointError(f"{where} cannot be read: {error}.") from error
 
+    def owns(self, study: Study, artifact: str) -> bool:
+        """Return whether bytes are this study's to remove.
+
+        A trial that was added from another study brings the record of that one's bytes along.
+        """
+        return artifact.startswith(self._prefix(study)) or artifact.startswith(_prefixes(study))
+
     def remove(self, artifact: str) -> None:
         """Remove bytes, if they are there."""
         self._artifacts.remove(artifact)
 
     def leftovers(self, study: Study, before: float) -> Iterator[str]:
         """Yield the study's artifacts, temporary files too, that were written before a time."""
-        return self._artifacts.leftovers(self._prefix(study), before)
+        for prefix in _prefixes(study):
+            yield from self._artifacts.leftovers(prefix, before)
 
 
-def _prefix_of(study: Study) -> str:
-    """Return what the names of a study's artifacts begin with, drawn once and kept in the study.
+def _check_kind(recorded: str, expected: str) -> None:
+    if recorded != expected:
+        methods = {"state": "`inherit` or `load`", "files": "`inherit_path`"}
+        raise UnreadableError(f"it holds {recorded}: use {methods.get(recorded, 'what wrote it')}")
+
+
+def _own_prefix(study: Study) -> str:
+    """Return what the names of a study's artifacts begin with; drawn where there is none yet.
 
     Study names may repeat, in other databases; nobody may sweep another's files.
     """
-    if read_study_attr(study, _PREFIX_KEY) is None:
-        write_study_attr(study, _PREFIX_KEY, f"epbt-{uuid.uuid4().hex[:12]}-")
-    return str(read_study_attr(study, _PREFIX_KEY))
+    if not _prefixes(study):
+        write_study_attr(study, f"{_PREFIXES_KEY}epbt-{uuid.uuid4().hex[:12]}-", True)
+    return _prefixes(study)[0]
+
+
+def _prefixes(study: Study) -> tuple[str, ...]:
+    """Return all prefixes of a study: workers that begin at one moment may each draw one."""
+    keys = (key for key in read_study_attrs(study) if key.startswith(_PREFIXES_KEY))
+    return tuple(sorted(key.removeprefix(_PREFIXES_KEY) for key in keys))

@@ -18,10 +18,10 @@ from epbt_optuna._checks import check_number
 from epbt_optuna._files import check_packable, pack, unpack
 from epbt_optuna._optuna import read_system_attrs, read_trial
 from epbt_optuna._per_study import PerStudy
-from epbt_optuna._records import Record
+from epbt_optuna._records import CheckpointError, Record
 from epbt_optuna._retention import Keep, Retention
 from epbt_optuna._serialization import read_state, safe_state, write_state
-from epbt_optuna._vault import CheckpointError, Vault
+from epbt_optuna._vault import Vault
 from epbt_optuna.population import Lineage
 
 __all__ = ["CheckpointError", "CheckpointStore"]
@@ -215,7 +215,7 @@ class CheckpointStore:
         retention = self._retention(study)
         removed = []
         for number, artifact in retention.garbage(study, keep, datetime.now()).items():
-            if self._removed(artifact):
+            if self._vault.owns(study, artifact) and self._removed(artifact):
                 retention.forget(number)
                 removed.append(number)
         for artifact in self._vault.leftovers(study, time.time() - grace):
@@ -250,7 +250,7 @@ class CheckpointStore:
         if missing not in ("error", "fresh"):
             raise ValueError(f"`missing` must be 'error' or 'fresh' but got {missing!r}.")
         system_attrs = read_system_attrs(trial.study, trial)
-        partial = Record.in_attrs(system_attrs)
+        partial = Record.in_attrs(trial.number, system_attrs)
         if partial is not None and not partial.final:
             try:
                 return read(partial)

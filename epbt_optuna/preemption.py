@@ -22,7 +22,7 @@ def resume(study: Study, trial: FrozenTrial) -> None:
             FAILED.
 
     Raises:
-        ValueError: The trial is neither RUNNING nor FAILED.
+        ValueError: The trial is neither RUNNING nor FAILED, or has ended since it was read.
 
     Example:
         ```python
@@ -35,7 +35,8 @@ def resume(study: Study, trial: FrozenTrial) -> None:
             f"`trial` must be RUNNING or FAILED but trial {trial.number} is {trial.state.name}."
         )
     if trial.state == TrialState.RUNNING:
-        study.tell(trial.number, state=TrialState.FAIL)
+        # Whatever it recorded since `trial` was read, such as a partial checkpoint, counts.
+        trial = study.tell(trial.number, state=TrialState.FAIL)
     history = [*trial.system_attrs.get("retry_history", []), trial.number]
     first = trial.system_attrs.get("failed_trial", trial.number)
     study.add_trial(

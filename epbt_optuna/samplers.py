@@ -143,6 +143,7 @@ class PBTSampler(GenerationSampler):
         search_space: Mapping[str, BaseDistribution] | None = None,
         seed: int | None = None,
     ) -> None:
+        check_integer("population_size", population_size, at_least=2)
         check_share("exploit_fraction", exploit_fraction)
         super().__init__(
             Generations(population_size, n_elites=0),

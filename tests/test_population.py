@@ -49,7 +49,13 @@ def test_the_papers_25_generations_of_40_with_20_elites_are_520_trials() -> None
 
 @pytest.mark.parametrize(
     ("population_size", "n_elites", "starts"),
-    [(4, 2, [0, 4, 6, 8]), (3, 0, [0, 3, 6, 9]), (5, 4, [0, 5, 6, 7]), (2, 1, [0, 2, 3, 4])],
+    [
+        (4, 2, [0, 4, 6, 8]),
+        (3, 0, [0, 3, 6, 9]),
+        (5, 4, [0, 5, 6, 7]),
+        (2, 1, [0, 2, 3, 4]),
+        (1, 0, [0, 1, 2, 3]),
+    ],
 )
 def test_generations_start_where_the_last_one_ended(
     population_size: int, n_elites: int, starts: list[int]
@@ -59,7 +65,7 @@ def test_generations_start_where_the_last_one_ended(
     assert [generations.n_trials(g) for g in range(4)] == starts
 
 
-@given(st.integers(2, 50), st.data())
+@given(st.integers(1, 50), st.data())
 def test_every_number_is_in_the_one_generation_that_it_says(size: int, data: st.DataObject) -> None:
     generations = Generations(size, data.draw(st.integers(0, size - 1)))
     numbers = [(number, g) for g in range(6) for number in generations.numbers(g)]
@@ -70,8 +76,8 @@ def test_every_number_is_in_the_one_generation_that_it_says(size: int, data: st.
 @pytest.mark.parametrize(
     ("population_size", "n_elites", "error", "message"),
     [
-        (1, 0, ValueError, "`population_size` must be at least 2 but got 1."),
-        (-4, 0, ValueError, "`population_size` must be at least 2 but got -4."),
+        (0, 0, ValueError, "`population_size` must be at least 1 but got 0."),
+        (-4, 0, ValueError, "`population_size` must be at least 1 but got -4."),
         (4.0, 2, TypeError, "`population_size` must be an integer but got 4.0."),
         (True, 0, TypeError, "`population_size` must be an integer but got True."),
         (None, 0, TypeError, "`population_size` must be an integer but got None."),

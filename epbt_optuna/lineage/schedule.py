@@ -1,0 +1,236 @@
+"""A schedule: the hyperparameters along one ancestry, step by step, and its file format."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial
+
+from epbt_optuna._checks import check_integer
+from epbt_optuna.lineage import _json
+from epbt_optuna.lineage.history import History
+
+__all__ = ["Schedule", "ScheduleStep"]
+
+
+@dataclass(frozen=True)
+class ScheduleStep:
+    """What one trial of an ancestry trained with, and for how long.
+
+    Attributes:
+        generation: The trial's generation.
+        trial: Its number.
+        n_reports: Values that it reported: its epochs, where the objective reports one an epoch.
+        params: Its hyperparameters.
+    """
+
+    generation: int
+    trial: int
+    n_reports: int
+    params: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The hyperparameters along one ancestry: what PBT leaves behind in place of a configuration.
+
+    A step is one trial. Epochs are counted by what trials reported, one report an epoch; where
+    an objective reports otherwise, go by `steps`.
+
+    Attributes:
+        study_name: The study that it comes from.
+        distributions: The distribution of every parameter that occurs in a step; where the range
+            has changed between trials, the last one's.
+        steps: The steps, the founder first; at least one. `len(schedule)` is their number.
+
+    Raises:
+        TypeError: A step's generation, trial or n_reports is not an integer.
+        ValueError: There is no step, a number is negative, or a value is not one that its
+            distribution could hold (it may lie outside of a range that has changed since).
+
+    Example:
+        ```python
+        Schedule.from_study(study).save("schedule.json")
+        schedule = Schedule.load("schedule.json")
+        for epoch, params in enumerate(schedule.by_epoch()):
+            train_epoch(model, lr=params["lr"])
+        ```
+    """
+
+    study_name: str
+    distributions: Mapping[str, BaseDistribution]
+    steps: tuple[ScheduleStep, ...]
+
+    version: ClassVar[int] = 1
+    """Version of the file format."""
+
+    def __post_init__(self) -> None:
+        if not self.steps:
+            raise ValueError("`steps` must have at least one step but is empty.")
+        for index, step in enumerate(self.steps):
+            for name in ("generation", "trial", "n_reports"):
+                check_integer(f"steps[{index}].{name}", getattr(step, name), at_least=0)
+            _json.check_params(f"`steps[{index}]`", step.params, self.distributions)
+
+    @classmethod
+    def from_study(cls, study: Study, trial: FrozenTrial | int | None = None) -> Schedule:
+        """Return the schedule under which a trial's weights were trained.
+
+        Args:
+            study: A study that a sampler of ours has bred in.
+            trial: One of its trials, or a number. Default: the best trial.
+
+        Raises:
+            TypeError: `trial` is neither a trial nor a number.
+            ValueError: As for `ancestry`.
+        """
+        history = History.of(study)
+        chain = history.ancestry(history.trial(trial))
+        return cls(
+            study_name=history.study_name,
+            distributions={name: d for t in chain for name, d in t.distributions.items()},
+            steps=tuple(
+                ScheduleStep(
+                    generation=history.generations.of(t.number),
+                    trial=t.number,
+                    n_reports=len(t.intermediate_values),
+                    params=dict(t.params),
+                )
+                for t in chain
+            ),
+        )
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @property
+    def n_epochs(self) -> int:
+        """How many epochs the steps have together."""
+        return sum(step.n_reports for step in self.steps)
+
+    def by_epoch(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the hyperparameters of each epoch, in order; they are not to be changed."""
+        for step in self.steps:
+            params = MappingProxyType(dict(step.params))
+            for _ in range(step.n_reports):
+                yield params
+
+    def params_at(self, epoch: int) -> dict[str, Any]:
+        """Return the hyperparameters of one epoch, counted from 0.
+
+        Raises:
+            TypeError: `epoch` is not an integer.
+            ValueError: The schedule has no such epoch.
+        """
+        self.require_epochs()
+        check_integer("epoch", epoch, at_least=0, at_most=self.n_epochs - 1)
+        for step in self.steps:
+            if epoch < step.n_reports:
+                break
+            epoch -= step.n_reports
+        return dict(step.params)
+
+    def require_epochs(self) -> None:
+        """Raise a ValueError if no step reported anything, so that there are no epochs."""
+        if self.n_epochs == 0:
+            raise ValueError(
+                f"The schedule of study {self.study_name!r} has no epochs: none of its "
+                f"{len(self)} trials reported anything. Call `trial.report` once an epoch, or "
+                "go by `schedule.steps`."
+            )
+
+    def to_json(self) -> str:
+        """Return the schedule as JSON; `from_json` gives back an equal one.
+
+        Raises:
+            TypeError: A category is neither None, a boolean, a number nor a string.
+        """
+        steps = [
+            {
+                "generation": step.generation,
+                "trial": step.trial,
+                "n_reports": step.n_reports,
+                "params": _json.encode_params(step.params, self.distributions),
+            }
+            for step in self.steps
+        ]
+        document = {
+            "version": self.version,
+            "study_name": self.study_name,
+            "distributions": _json.encode_distributions(self.distributions),
+            "steps": steps,
+        }
+        return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Schedule:
+        """Read a schedule back.
+
+        Raises:
+            ValueError: The text is no JSON, or of another version, or something is missing or of
+                the wrong type; the message says what and where.
+        """
+        document = _json.parse(text)
+        version = _json.take(document, "", "version", int)
+        if version != cls.version:
+            raise ValueError(
+                f"`version` must be {cls.version} but got {version}: another release of "
+                "epbt_optuna wrote this schedule."
+            )
+        distributions = _json.decode_distributions(
+            _json.take(document, "", "distributions", dict), "distributions"
+        )
+        steps = _json.take(document, "", "steps", list)
+        return cls(
+            study_name=_json.take(document, "", "study_name", str),
+            distributions=distributions,
+            steps=tuple(
+                _decode_step(step, f"steps[{index}]", distributions)
+                for index, step in enumerate(steps)
+            ),
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the schedule to a file.
+
+        Raises:
+            TypeError: As for `to_json`.
+            OSError: The file cannot be written.
+        """
+        Path(path).write_text(self.to_json(), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Schedule:
+        """Read a schedule from a file.
+
+        Raises:
+            OSError: There is no such file.
+            ValueError: As for `from_json`; the message names the file.
+        """
+        try:
+            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)} is no schedule: {error}") from error
+
+
+def _decode_step(
+    step: Any, where: str, distributions: Mapping[str, BaseDistribution]
+) -> ScheduleStep:
+    generation, trial, n_reports = (
+        _json.take(step, where, name, int) for name in ("generation", "trial", "n_reports")
+    )
+    params = _json.take(step, where, "params", dict)
+    return ScheduleStep(
+        generation=generation,
+        trial=trial,
+        n_reports=n_reports,
+        params=_json.decode_params(params, f"{where}.params", distributions),
+    )
