@@ -1,0 +1,3 @@
+"""Study → plain data: what a picture shows, before either backend draws it."""
+
+__all__: list[str] = []

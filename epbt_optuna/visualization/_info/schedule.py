@@ -1,0 +1,145 @@
+"""What `plot_schedule` shows: each hyperparameter along one ancestry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple, TypeAlias
+
+from optuna import Study
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from epbt_optuna.lineage import Schedule
+
+__all__ = ["ScheduleCurve", "ScheduleInfo", "Source", "schedule_info", "schedule_of", "times"]
+
+Source: TypeAlias = Study | Schedule
+
+_MAX_CATEGORY_LENGTH = 12  # characters that fit between two panels
+
+
+class ScheduleCurve(NamedTuple):
+    """One hyperparameter, constant from each of the schedule's times to the next.
+
+    Attributes:
+        name: Its name.
+        values: Its value from each time on, the last one again at the end; the index of a
+            category; None where a step has no such parameter.
+        is_log: Whether its scale is logarithmic.
+        categories: Its categories as short texts; None for numbers.
+        limits: From where to where the axis goes: the whole range, with a margin.
+    """
+
+    name: str
+    values: list[float | None]
+    is_log: bool
+    categories: list[str] | None
+    limits: tuple[float, float]
+
+
+class ScheduleInfo(NamedTuple):
+    """Everything that `plot_schedule` draws.
+
+    Attributes:
+        study_name: The study's name.
+        times: When each step begins, and when the last one ends.
+        time_name: What the times are.
+        curves: One for each hyperparameter.
+    """
+
+    study_name: str
+    times: list[int]
+    time_name: str
+    curves: list[ScheduleCurve]
+
+    @property
+    def title(self) -> str:
+        """The picture's title."""
+        n_steps = len(self.times) - 1
+        steps = f"{n_steps} step{'s' if n_steps > 1 else ''}"
+        return f"Schedule of {self.study_name}: {steps} along the ancestry"
+
+
+def schedule_info(source: Source, params: Sequence[str] | None) -> ScheduleInfo:
+    """Read the hyperparameters along an ancestry; see `plot_schedule` for the arguments.
+
+    Raises:
+        TypeError: `source` is neither a study nor a schedule.
+        ValueError: There is no ancestry, or no such parameter.
+    """
+    schedule = schedule_of(source)
+    names = sorted(schedule.distributions) if params is None else list(params)
+    if not names:
+        raise ValueError(f"The schedule of study {schedule.study_name!r} has no parameters.")
+    if unknown := [name for name in names if name not in schedule.distributions]:
+        raise ValueError(
+            f"`params` must be among {sorted(schedule.distributions)} but got {unknown[0]!r}."
+        )
+    starts, time_name = times(schedule)
+    curves = [_curve(schedule, name) for name in names]
+    return ScheduleInfo(schedule.study_name, starts, time_name, curves)
+
+
+def schedule_of(source: Source) -> Schedule:
+    """Return the schedule of a study's best trial, or the schedule itself."""
+    if isinstance(source, Study):
+        return Schedule.from_study(source)
+    if not isinstance(source, Schedule):
+        raise TypeError(f"A study or a Schedule is needed but got {source!r}.")
+    return source
+
+
+def times(schedule: Schedule) -> tuple[list[int], str]:
+    """Return when each step begins and the last one ends, in epochs, and what to call that.
+
+    An epoch is a report; where nothing was reported, a step counts as one.
+    """
+    if schedule.n_epochs == 0:
+        return list(range(len(schedule) + 1)), "step of the ancestry"
+    ends = accumulate(step.n_reports for step in schedule.steps)
+    return [0, *ends], "epochs of training (one a report)"
+
+
+def _curve(schedule: Schedule, name: str) -> ScheduleCurve:
+    distribution = schedule.distributions[name]
+    if isinstance(distribution, CategoricalDistribution):
+        categories = [_short(str(choice)) for choice in distribution.choices]
+        index = distribution.to_internal_repr
+        values = [_value(step.params, name, index) for step in schedule.steps]
+        limits = (-0.5, len(categories) - 0.5)
+        return ScheduleCurve(name, [*values, values[-1]], False, categories, limits)
+    values = [_value(step.params, name, float) for step in schedule.steps]
+    is_log = _is_log(distribution)
+    limits = _limits(distribution, [value for value in values if value is not None], is_log)
+    return ScheduleCurve(name, [*values, values[-1]], is_log, None, limits)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MAX_CATEGORY_LENGTH else text[: _MAX_CATEGORY_LENGTH - 1] + "…"
+
+
+def _value(params: Any, name: str, convert: Any) -> float | None:
+    return float(convert(params[name])) if name in params else None
+
+
+def _is_log(distribution: BaseDistribution) -> bool:
+    return isinstance(distribution, FloatDistribution | IntDistribution) and distribution.log
+
+
+def _limits(
+    distribution: BaseDistribution, values: list[float], is_log: bool
+) -> tuple[float, float]:
+    """Return the range, or more where a value is outside of it, and 5 % on both sides."""
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low = min(distribution.low, *values)
+    high = max(distribution.high, *values)
+    if is_log:
+        factor = (high / low) ** 0.05 if high > low else 2.0
+        return low / factor, high * factor
+    margin = 0.05 * (high - low) or 0.5 * abs(high) or 0.5
+    return low - margin, high + margin

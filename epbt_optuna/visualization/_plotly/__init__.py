@@ -1,0 +1,3 @@
+"""Plain data → plotly figures."""
+
+__all__: list[str] = []

@@ -1,0 +1,97 @@
+"""`plot_schedule` in plotly."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from epbt_optuna.visualization._imports import require
+from epbt_optuna.visualization._info.schedule import (
+    ScheduleCurve,
+    ScheduleInfo,
+    Source,
+    schedule_info,
+)
+from epbt_optuna.visualization._plotly._figure import finish
+from epbt_optuna.visualization._style import CATEGORIES, grid_shape, log_ticks
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+__all__ = ["plot_schedule"]
+
+
+def plot_schedule(source: Source, *, params: Sequence[str] | None = None) -> go.Figure:
+    """Plot each hyperparameter along the ancestry of the best trial, over epochs.
+
+    A panel for each, over its whole range; the axis of a logarithmic variable is logarithmic,
+    and a category moves between levels. A dot marks where each trial of the ancestry began.
+
+    Args:
+        source: A study that a sampler of ours has bred in, or a
+            `Schedule`, of any trial, for example one loaded from a file.
+        params: Names of the hyperparameters to show, in this order. Default: all, by name.
+
+    Returns:
+        The figure. Epochs are counted by reports; where nothing was reported, by trials.
+
+    Raises:
+        ImportError: plotly is not installed.
+        TypeError: `source` is neither a study nor a schedule.
+        ValueError: `params` names one that is not there, there are none, or the study is empty,
+            is not ours, or has no best trial.
+    """
+    return _figure(schedule_info(source, params))
+
+
+def _figure(info: ScheduleInfo) -> go.Figure:
+    n_rows, n_columns = grid_shape(len(info.curves))
+    figure = require("plotly.subplots").make_subplots(
+        rows=n_rows,
+        cols=n_columns,
+        subplot_titles=[html.escape(curve.name) for curve in info.curves],
+        horizontal_spacing=0.24 / (n_columns + 1),
+        vertical_spacing=0.32 / (n_rows + 1),
+    )
+    for index, curve in enumerate(info.curves):
+        row, column = divmod(index, n_columns)
+        place = {"row": row + 1, "col": column + 1}
+        figure.add_scatter(**_trace(info, curve), **place)
+        figure.update_yaxes(**_axis(curve), **place)
+        if index + n_columns >= len(info.curves):
+            figure.update_xaxes(title=info.time_name, **place)
+    return finish(
+        figure,
+        info.title,
+        width=max(520, 300 * n_columns),
+        height=140 + 220 * n_rows,
+        showlegend=False,
+    )
+
+
+def _trace(info: ScheduleInfo, curve: ScheduleCurve) -> dict[str, Any]:
+    return {
+        "x": info.times,
+        "y": curve.values,
+        "name": html.escape(curve.name),
+        "mode": "lines+markers",
+        "line": {"shape": "hv", "color": CATEGORIES[0], "width": 2},
+        "marker": {"size": [5] * (len(info.times) - 1) + [0], "opacity": 1, "line": {"width": 0}},
+    }
+
+
+def _axis(curve: ScheduleCurve) -> dict[str, Any]:
+    if curve.categories is not None:
+        names = [html.escape(category) for category in curve.categories]
+        return {"range": curve.limits, "tickvals": list(range(len(names))), "ticktext": names}
+    if not curve.is_log:
+        return {"range": curve.limits}
+    ticks = log_ticks(*curve.limits)
+    return {
+        "type": "log",
+        "range": [math.log10(limit) for limit in curve.limits],
+        "tickvals": ticks,
+        "ticktext": [f"{tick:g}" for tick in ticks],
+    }

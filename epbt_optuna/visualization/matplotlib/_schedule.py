@@ -1,0 +1,74 @@
+"""`plot_schedule` in matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from epbt_optuna.visualization._info.schedule import (
+    ScheduleCurve,
+    ScheduleInfo,
+    Source,
+    schedule_info,
+)
+from epbt_optuna.visualization._style import CATEGORIES, grid_shape, log_ticks
+from epbt_optuna.visualization.matplotlib._figure import hide_from, make_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+__all__ = ["plot_schedule"]
+
+
+def plot_schedule(
+    source: Source,
+    *,
+    params: Sequence[str] | None = None,
+    figure: Figure | SubFigure | None = None,
+) -> Any:
+    """Plot each hyperparameter along the ancestry of the best trial, over epochs.
+
+    What is in a panel, `epbt_optuna.visualization.plot_schedule` says.
+
+    Args:
+        source: As there.
+        params: As there.
+        figure: Where to draw. Default: a new figure of pyplot's.
+
+    Returns:
+        An array of `matplotlib.axes.Axes`, shape (hyperparameters,).
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        TypeError: As there.
+        ValueError: As there.
+    """
+    info = schedule_info(source, params)
+    n_rows, n_columns = grid_shape(len(info.curves))
+    size = (max(5.0, 3.0 * n_columns), 0.8 + 2.2 * n_rows)
+    panels = make_axes(figure, n_rows, n_columns, size=size).ravel()
+    for index, curve in enumerate(info.curves):
+        _draw(panels[index], info, curve)
+        if index + n_columns >= len(info.curves):
+            panels[index].set_xlabel(info.time_name)
+    hide_from(panels, len(info.curves))
+    panels[0].figure.suptitle(info.title)
+    return panels[: len(info.curves)]
+
+
+def _draw(axes: Axes, info: ScheduleInfo, curve: ScheduleCurve) -> None:
+    values = np.array(curve.values, dtype=float)
+    axes.step(info.times, values, where="post", color=CATEGORIES[0])
+    axes.plot(info.times[:-1], values[:-1], "o", markersize=3, color=CATEGORIES[0])
+    axes.set_title(curve.name, fontsize="medium")
+    if curve.is_log:
+        axes.set_yscale("log")
+        axes.minorticks_off()
+        ticks = log_ticks(*curve.limits)
+        axes.set_yticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    if curve.categories is not None:
+        axes.set_yticks(range(len(curve.categories)), labels=curve.categories)
+    axes.set_ylim(*curve.limits)

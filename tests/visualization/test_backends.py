@@ -1,0 +1,234 @@
+"""Both backends draw every kind of study, and import nothing before they draw."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+from optuna import Study
+
+import epbt_optuna.visualization as plotly_pictures
+import epbt_optuna.visualization.matplotlib as matplotlib_pictures
+from epbt_optuna.lineage import Schedule
+from epbt_optuna.visualization._info.lineage import lineage_info
+from tests.visualization.studies import STUDIES, eight_trials, theta_study
+
+mpl.use("Agg")
+
+WITHOUT_BEST = {"one failed trial", "one running trial", "only failed and pruned"}
+RUNS = {
+    f"method {i}": [[(e, i + e + seed * 0.1) for e in range(5)] for seed in range(3)]
+    for i in range(9)
+}
+
+
+@pytest.fixture(autouse=True)
+def _close_figures() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def first_axes(drawn: Any) -> Axes:
+    axes = drawn if isinstance(drawn, Axes) else drawn.flat[0]
+    assert isinstance(axes, Axes)
+    return axes
+
+
+def render(drawn: Any) -> None:
+    """Draw for real; drawing is where matplotlib finds out what it cannot draw."""
+    image = io.BytesIO()
+    figure = first_axes(drawn).figure
+    assert isinstance(figure, Figure)
+    figure.savefig(image, dpi=40)
+    assert image.getvalue().startswith(b"\x89PNG")
+
+
+def names_of(figure: Any) -> list[str]:
+    return [trace.name for trace in figure.data]
+
+
+@pytest.mark.parametrize("name", ["plot_lineage", "plot_generations", "plot_schedule"])
+@pytest.mark.parametrize("kind", STUDIES)
+def test_every_kind_of_study_is_drawn_by_both_backends_or_refused_by_both(
+    kind: str, name: str
+) -> None:
+    study = STUDIES[kind]()
+    on_plotly = getattr(plotly_pictures, name)
+    on_matplotlib = getattr(matplotlib_pictures, name)
+    if name == "plot_schedule" and kind in WITHOUT_BEST:
+        for plot in (on_plotly, on_matplotlib):
+            with pytest.raises(ValueError, match="no best trial"):
+                plot(study)
+        return
+    figure = on_plotly(study)
+    assert json.loads(figure.to_json())["data"]
+    assert "a &lt;b&gt; study" in figure.layout.title.text
+    render(on_matplotlib(study))
+
+
+@pytest.mark.parametrize(("n_runs", "scaled"), [(1, False), (5, True)])
+def test_losses_are_drawn_by_both_backends_with_cross_entropy_beside_them(
+    n_runs: int, scaled: bool
+) -> None:
+    study = theta_study()
+    source = {f"run {i}": study for i in range(n_runs)}
+    n_losses = n_runs * len(Schedule.from_study(study))
+    figure = plotly_pictures.plot_loss_functions(source, scaled=scaled)
+    assert len(figure.data) == n_losses + 2  # cross-entropy, and the scale of the colours
+    titles = [annotation.text for annotation in figure.layout.annotations]
+    assert titles == [*source, "cross-entropy"]
+    drawn = matplotlib_pictures.plot_loss_functions(source, scaled=scaled)
+    assert sum(len(axes.lines) for axes in drawn) == n_losses + 1
+    assert [axes.get_title() for axes in drawn] == titles
+    render(drawn)
+
+
+def test_a_loss_of_one_founder_is_drawn() -> None:
+    study = theta_study(1, reports=0)
+    assert plotly_pictures.plot_loss_functions(study).to_json()
+    render(matplotlib_pictures.plot_loss_functions(study))
+
+
+@pytest.mark.parametrize("runs", [RUNS, {"one": [[(0, 0.5)]]}])
+def test_comparisons_are_drawn_by_both_backends(runs: dict[str, Any]) -> None:
+    figure = plotly_pictures.plot_comparison(runs, error="sd", value_name="error (%)")
+    assert len(figure.data) == 4 * len(runs)  # a band and a mean in two panels
+    assert "standard deviation" in figure.layout.title.text
+    drawn = matplotlib_pictures.plot_comparison(runs, error="sd", value_name="error (%)")
+    assert [len(axes.lines) for axes in drawn] == [len(runs)] * 2
+    assert "standard deviation" in drawn[0].get_title(loc="left")
+    assert {axes.get_ylabel() for axes in drawn} == {"error (%)"}
+    styles = {(line.get_color(), line.get_linestyle()) for line in drawn[0].lines}
+    assert len(styles) == len(runs)  # more names than colours can still be told apart
+    render(drawn)
+
+
+def test_plotly_draws_each_kind_of_line_as_one_trace() -> None:
+    figure = plotly_pictures.plot_lineage(eight_trials())
+    assert names_of(figure) == [
+        "crossover, from the mate",
+        "weights, from the parent",
+        "survives as an elite",
+        "ancestry of the best",
+        "pruned (1)",
+        "failed (1)",
+        "unfinished (1)",
+        "complete (5)",
+        "best trial",
+    ]
+    info = lineage_info(eight_trials())
+    weights = figure.data[1]
+    segments = [
+        [(weights.x[i], weights.y[i]), (weights.x[i + 1], weights.y[i + 1])]
+        for i in range(0, len(weights.x), 3)
+    ]
+    assert segments == info.inheritance
+    assert weights.x[2] is None
+
+
+def test_matplotlib_draws_the_same_lines() -> None:
+    info = lineage_info(eight_trials())
+    axes = matplotlib_pictures.plot_lineage(eight_trials())
+    drawn = [c for c in axes.collections if isinstance(c, LineCollection)]
+    expected = [info.crossover, info.inheritance, info.survival, [info.best_ancestry]]
+    assert len(drawn) == len(expected)
+    for collection, lines in zip(drawn, expected, strict=True):
+        for segment, line in zip(collection.get_segments(), lines, strict=True):
+            np.testing.assert_array_equal(segment, line)
+
+
+def test_hovering_says_who_a_trial_is() -> None:
+    figure = plotly_pictures.plot_lineage(eight_trials())
+    (text,) = figure.data[-1].text
+    node = lineage_info(eight_trials()).nodes[6]
+    for part in (
+        "<b>trial 6</b>, generation 2, complete",
+        "value: 6",
+        f"parent: trial {node.parent}, mate: trial {node.mate}",
+        f"width: {node.params['width']}",
+        f"lr: {node.params['lr']:.4g}",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize(("direction", "reverse"), [("maximize", False), ("minimize", True)])
+def test_light_is_the_fittest_in_both_directions(direction: str, reverse: bool) -> None:
+    study = STUDIES["minimising" if reverse else "every state"]()
+    assert study.direction.name.lower() == direction
+    complete = next(
+        trace
+        for trace in plotly_pictures.plot_lineage(study).data
+        if trace.name.startswith("complete")
+    )
+    assert complete.marker.reversescale == reverse
+    axes = matplotlib_pictures.plot_lineage(study)
+    assert axes.collections[-1].get_cmap().name == ("viridis_r" if reverse else "viridis")
+
+
+def test_matplotlib_draws_into_a_figure_that_is_given_and_opens_no_other() -> None:
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    drawn = matplotlib_pictures.plot_generations(eight_trials(), figure=figure)
+    assert all(axes.figure is figure for axes in drawn)
+    half = Figure(layout="constrained").add_subfigure(GridSpec(1, 2)[0])
+    assert matplotlib_pictures.plot_lineage(eight_trials(), figure=half).figure is half
+    assert plt.get_fignums() == []
+
+
+def test_drawing_changes_no_setting_of_matplotlib() -> None:
+    before = dict(mpl.rcParams)
+    matplotlib_pictures.plot_lineage(eight_trials())
+    assert dict(mpl.rcParams) == before
+
+
+def test_both_backends_have_the_same_names() -> None:
+    names = set(plotly_pictures.__all__) - {"matplotlib"}
+    assert names == set(matplotlib_pictures.__all__)
+
+
+def test_nothing_that_plots_or_trains_is_imported_before_something_is_drawn() -> None:
+    script = (
+        "import sys, epbt_optuna.visualization, epbt_optuna.visualization.matplotlib\n"
+        "print(sorted({'matplotlib', 'plotly', 'torch', 'pandas', 'networkx'} & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=Path(__file__).parents[2],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("package", "plot"),
+    [
+        ("plotly", plotly_pictures.plot_lineage),
+        ("matplotlib", matplotlib_pictures.plot_lineage),
+    ],
+)
+def test_a_package_that_is_missing_is_an_error_that_names_the_extra(
+    package: str, plot: Callable[[Study], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = eight_trials()
+
+    def missing(name: str) -> Any:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name.split(".")[0])
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    with pytest.raises(ImportError, match=rf"{package}.*'epbt-optuna\[visualization\]'"):
+        plot(study)

@@ -1,0 +1,250 @@
+"""What the other pictures show, as plain data."""
+
+from __future__ import annotations
+
+import math
+from statistics import mean, median
+
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from epbt_optuna.lineage import Schedule, ScheduleStep
+from epbt_optuna.visualization._info.comparison import comparison_info
+from epbt_optuna.visualization._info.generations import generations_info
+from epbt_optuna.visualization._info.loss_functions import loss_functions_info
+from epbt_optuna.visualization._info.schedule import schedule_info
+from epbt_optuna.visualization._style import (
+    VIRIDIS,
+    colour_at,
+    generation_step,
+    grid_shape,
+    log_ticks,
+)
+from tests.visualization.studies import STUDIES, eight_trials, study_of, theta_study
+
+# Generations
+
+
+def test_fitness_is_that_of_the_population_and_counts_are_those_of_the_trials() -> None:
+    info = generations_info(eight_trials())
+    populations = [[0, 2, 3], [2, 3, 4], [3, 4, 6]]
+    assert info.fitness == {
+        "best": [max(alive) for alive in populations],
+        "median": [median(alive) for alive in populations],
+        "mean": pytest.approx([mean(alive) for alive in populations]),
+        "worst": [min(alive) for alive in populations],
+    }
+    assert info.counts == {
+        "complete": [3, 1, 1],
+        "pruned": [1, 0, 0],
+        "failed": [0, 1, 0],
+        "unfinished": [0, 0, 1],
+    }
+    assert info.has_population
+
+
+def test_values_that_are_not_finite_are_gaps() -> None:
+    info = generations_info(STUDIES["infinite fitness"]())
+    assert info.fitness["best"][0] == 0
+    assert info.fitness["worst"][0] is None
+    assert info.fitness["mean"][0] is None
+    failed = generations_info(STUDIES["only failed and pruned"]())
+    assert not failed.has_population
+    assert set(failed.fitness["best"]) == set(failed.diversity) == {None}
+
+
+# Schedules
+
+
+def schedule() -> Schedule:
+    steps = [
+        ScheduleStep(0, 1, 2, {"lr": 0.1, "width": 3, "kind": "a"}),
+        ScheduleStep(1, 5, 1, {"lr": 0.2, "width": 20, "kind": "b"}),
+        ScheduleStep(3, 9, 3, {"lr": 0.3, "kind": "a"}),
+    ]
+    distributions = {
+        "lr": FloatDistribution(1e-2, 1.0, log=True),
+        "width": IntDistribution(0, 10),
+        "kind": CategoricalDistribution(["b", "a", "c" * 20]),
+    }
+    return Schedule("by hand", distributions, tuple(steps))
+
+
+def test_a_hyperparameter_holds_from_each_step_to_the_next() -> None:
+    info = schedule_info(schedule(), None)
+    assert info.times == [0, 2, 3, 6]
+    assert info.time_name.startswith("epochs")
+    kind, lr, width = info.curves
+    assert (kind.name, lr.name, width.name) == ("kind", "lr", "width")
+    assert lr.values == [0.1, 0.2, 0.3, 0.3]
+    assert (lr.is_log, width.is_log) == (True, False)
+    assert lr.limits == pytest.approx((10**-2.1, 10**0.1))
+    assert kind.values == [1, 0, 1, 1]
+    assert kind.categories == ["b", "a", "ccccccccccc…"]
+
+
+def test_a_step_without_the_parameter_is_a_gap_and_a_value_beyond_its_range_is_seen() -> None:
+    (width,) = schedule_info(schedule(), ["width"]).curves
+    assert width.values == [3, 20, None, None]
+    assert width.limits == (-1, 21)
+
+
+def test_without_reports_time_is_counted_in_steps() -> None:
+    steps = tuple(ScheduleStep(s.generation, s.trial, 0, s.params) for s in schedule().steps)
+    silent = Schedule("silent", schedule().distributions, steps)
+    info = schedule_info(silent, ["lr"])
+    assert info.times == [0, 1, 2, 3]
+    assert info.time_name == "step of the ancestry"
+
+
+def test_the_schedule_of_a_study_is_that_of_its_best_trial() -> None:
+    study = eight_trials()
+    assert schedule_info(study, None) == schedule_info(Schedule.from_study(study), None)
+
+
+def test_a_schedule_that_cannot_be_shown_is_an_error_that_says_why() -> None:
+    with pytest.raises(ValueError, match=r"`params` must be among \['kind', .* but got 'nope'"):
+        schedule_info(schedule(), ["lr", "nope"])
+    with pytest.raises(ValueError, match="has no parameters"):
+        schedule_info(schedule(), [])
+    with pytest.raises(ValueError, match="no best trial"):
+        schedule_info(STUDIES["only failed and pruned"](), None)
+    with pytest.raises(TypeError, match="study or a Schedule is needed but got 3"):
+        schedule_info(3, None)  # type: ignore[arg-type]
+
+
+# Loss functions
+
+
+def test_a_loss_is_equation_1_for_two_classes_less_its_value_at_1() -> None:
+    theta = (0.5, -0.3, 2.0, 1.1, -0.7, 3.0, 0.4, -1.5)
+    params = {f"theta_{i}": value for i, value in enumerate(theta)}
+    step = ScheduleStep(0, 0, 1, params)
+    one = Schedule("one", dict.fromkeys(params, FloatDistribution(-10, 10)), (step,))
+    info = loss_functions_info(one, "theta_", scaled=False)
+
+    def loss(y: float) -> float:
+        total = 0.0
+        for x_i, y_i in ((1.0, y), (0.0, 1.0 - y)):
+            u, w = y_i - theta[1], x_i - theta[0]
+            total += theta[2] * u + theta[3] * u**2 / 2 + theta[4] * u**3 / 6
+            total += theta[5] * w * u + theta[6] * w * u**2 / 2 + theta[7] * w**2 * u / 2
+        return -total / 2
+
+    (curve,) = info.panels[0].curves
+    assert (info.y[0], info.y[-1]) == (0.0, 1.0)
+    assert curve.losses == pytest.approx([loss(y) - loss(1.0) for y in info.y], abs=1e-5)
+    assert info.cross_entropy[0] is None
+    assert info.cross_entropy[100] == pytest.approx(math.log(2))
+
+
+def test_losses_are_in_the_order_of_training_and_say_when_they_took_over() -> None:
+    study = theta_study(8, reports=3)
+    info = loss_functions_info({"run 1": study, "run 2": study}, "theta_", scaled=True)
+    assert [panel.name for panel in info.panels] == ["run 1", "run 2"]
+    steps = Schedule.from_study(study).steps
+    curves = info.panels[0].curves
+    assert len(steps) > 1
+    assert [curve.trial for curve in curves] == [step.trial for step in steps]
+    assert [curve.time for curve in curves] == [3 * i for i in range(len(steps))]
+    assert [info.position(curve) for curve in (curves[0], curves[-1])] == [0.0, 1.0]
+    for curve in curves:
+        assert (min(curve.losses), max(curve.losses)) == (0.0, 1.0)
+
+
+def test_a_study_without_losses_is_an_error_that_names_the_trial() -> None:
+    with pytest.raises(ValueError, match=r"Trial \d+ of study 'a <b> study' has no TaylorGLO loss"):
+        loss_functions_info(eight_trials(), "theta_", scaled=False)
+    with pytest.raises(ValueError, match="must name at least one"):
+        loss_functions_info({}, "theta_", scaled=False)
+
+
+# Comparisons
+
+RUNS = {
+    "ours": [[(0, 0.1), (5, 0.4), (10, 0.8)], [(0, 0.3), (10, 0.6), (5, 0.6)]],
+    "theirs": [[(0, 0.2), (10, 0.5)]],
+}
+
+
+def test_means_and_errors_are_over_the_runs_at_each_epoch() -> None:
+    info = comparison_info(RUNS, "sd", None)
+    ours, theirs = info.lines
+    assert (ours.name, ours.n_runs, ours.epochs) == ("ours", 2, [0, 5, 10])
+    assert ours.means == pytest.approx([0.2, 0.5, 0.7])
+    assert ours.errors == pytest.approx([math.sqrt(0.02)] * 3)
+    assert theirs.errors == [0.0, 0.0]
+    assert info.error_name == "standard deviation"
+    standard = comparison_info(RUNS, "se", None)
+    assert standard.lines[0].errors == pytest.approx([0.1] * 3)
+    assert standard.error_name == "standard error"
+
+
+def test_runs_are_compared_where_all_of_a_name_have_a_value() -> None:
+    info = comparison_info({"a": [[(0, 1), (1, 2), (2, 9)], [(0, 3), (1, 4)]]}, "sd", None)
+    assert (info.lines[0].epochs, info.lines[0].means) == ([0, 1], [2, 3])
+
+
+def test_the_zoom_shows_the_later_half_with_its_bands_unless_told() -> None:
+    info = comparison_info(RUNS, "se", None)
+    assert info.zoom_epochs == (5.0, 10.0)
+    assert info.zoom_values == pytest.approx((0.4 - 0.02, 0.8 + 0.02))
+    assert comparison_info(RUNS, "se", 8).zoom_epochs == (8.0, 10.0)
+    single = comparison_info({"a": [[(3, 0.5)]]}, "se", None)
+    assert single.zoom_epochs == (3.0, 3.0)
+    assert single.zoom_values[0] < 0.5 < single.zoom_values[1]
+
+
+def test_a_study_is_its_best_fitness_after_each_generation_over_its_epochs() -> None:
+    info = comparison_info({"EPBT": [study_of("CPCCCFCC")]}, "se", None)
+    assert info.lines[0].epochs == [2, 4, 6]
+    assert info.lines[0].means == [3, 4, 7]
+
+
+def test_generations_before_anybody_was_evaluated_are_left_out() -> None:
+    info = comparison_info({"EPBT": [study_of("FFFFCC")]}, "se", None)
+    assert (info.lines[0].epochs, info.lines[0].means) == ([4], [5])
+
+
+@pytest.mark.parametrize(
+    ("runs", "options", "message"),
+    [
+        ({}, {}, "`runs` must name at least one"),
+        ({"a": []}, {}, r"`runs\['a'\]` must hold at least one run"),
+        ({"a": [[]]}, {}, r"A run in `runs\['a'\]` has no values"),
+        ({"a": [[(0, math.nan)]]}, {}, "must be finite but hold nan"),
+        ({"a": [[(0, 1.0)], [(1, 1.0)]]}, {}, "must share an epoch but share none"),
+        (RUNS, {"error": "iqr"}, r"`error` must be one of \('sd', 'se'\) but got 'iqr'"),
+        (RUNS, {"zoom_from": 11}, "`zoom_from` must be at most the last epoch, 10, but got 11"),
+        ({"a": [study_of("FF")]}, {}, r"A run in `runs\['a'\]` has no values"),
+    ],
+)
+def test_runs_that_cannot_be_compared_are_an_error_that_says_why(
+    runs: dict[str, list[list[tuple[float, float]]]], options: dict[str, object], message: str
+) -> None:
+    arguments = {"error": "se", "zoom_from": None, **options}
+    with pytest.raises(ValueError, match=message):
+        comparison_info(runs, **arguments)  # type: ignore[arg-type]
+
+
+def test_a_study_without_reports_has_no_epochs_to_compare_at() -> None:
+    with pytest.raises(ValueError, match=r"pass \(epoch, value\) pairs"):
+        comparison_info({"a": [theta_study(4, reports=0)]}, "se", None)
+
+
+# Style
+
+
+def test_colours_between_the_ends_of_a_scale_are_mixed() -> None:
+    assert colour_at(0.0) == VIRIDIS[0]
+    assert colour_at(1.0) == VIRIDIS[-1]
+    assert colour_at(0.5, ("#000000", "#64C832")) == "#326419"
+
+
+def test_ticks_and_panels_fit() -> None:
+    assert [generation_step(n) for n in (1, 26, 27, 60, 10_000)] == [1, 1, 2, 5, 10_000]
+    assert [grid_shape(n) for n in (1, 2, 3, 4, 5, 6, 8, 9)] == [
+        (1, 1), (1, 2), (1, 3), (2, 2), (2, 3), (2, 3), (2, 4), (3, 4),
+    ]  # fmt: skip
+    assert log_ticks(0.9e-3, 1.1) == pytest.approx([1e-3, 1e-2, 0.1, 1])
+    assert log_ticks(15, 600) == pytest.approx([20, 50, 100, 200, 500])
