@@ -1,0 +1,76 @@
+"""A lock for Optuna's journal files, for workers that may be killed at any moment.
+
+Optuna's own locks are files, which a killed process leaves behind: everybody waits for the grace
+period to pass, and of those who then take the lock from the dead, one may take it from the other.
+And a write that is killed may leave half a line, right behind which the next worker writes: such
+a journal cannot be read any more.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+
+from optuna.storages.journal import JournalFileOpenLock
+
+__all__ = ["JournalLock"]
+
+
+class JournalLock(JournalFileOpenLock):
+    """Locks a journal file itself, by `flock`: the lock ends with the process that holds it.
+
+    Nobody ever waits for the dead. When the last line was cut short by the death of its writer,
+    it is cut off before anybody writes behind it; what it said had not been confirmed to anybody.
+    All workers on a journal must use the same kind of lock.
+
+    For POSIX systems, and file systems on which `flock` works: local ones, and NFS from version
+    4 on.
+
+    Args:
+        path: The journal file, as for `JournalFileBackend`.
+
+    Example:
+        ```python
+        lock = JournalLock("study.log")
+        storage = JournalStorage(JournalFileBackend("study.log", lock_obj=lock))
+        ```
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(os.fspath(path), grace_period=None)
+        self._path = os.fspath(path)
+        self._descriptor: int | None = None
+
+    def acquire(self) -> bool:
+        """Wait until nobody else holds the lock, and hold it; always returns True."""
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _cut_off_torn_line(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+        return True
+
+    def release(self) -> None:
+        """Let go of the lock.
+
+        Raises:
+            RuntimeError: It is not held.
+        """
+        if self._descriptor is None:
+            raise RuntimeError(f"The lock of {self._path} cannot be released: it is not held.")
+        descriptor, self._descriptor = self._descriptor, None
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # a process forked meanwhile has it open as well
+        os.close(descriptor)
+
+
+def _cut_off_torn_line(descriptor: int) -> None:
+    size = os.fstat(descriptor).st_size
+    if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n":
+        return
+    with mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) as journal:
+        whole_lines = journal.rfind(b"\n") + 1
+    os.truncate(descriptor, whole_lines)

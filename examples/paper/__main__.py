@@ -1,0 +1,123 @@
+"""`python -m examples.paper`: list, run and report the experiments."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from examples.paper import ExperimentError
+from examples.paper.arms import GROUPS, arms_named
+from examples.paper.configs import CONFIGS, config_named
+from examples.paper.data import load
+from examples.paper.jobs import run_job
+from examples.paper.report import write_report
+from examples.paper.results import Job, is_done
+from examples.runner import run_jobs
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run what is not done yet, seed by seed, so that a stopped run is a balanced one."""
+    if options.seeds < 1 or options.workers < 1:
+        raise ExperimentError(
+            f"--seeds and --workers must be at least 1 but are {options.seeds}, {options.workers}."
+        )
+    config = config_named(options.config)
+    jobs = [
+        Job(config, name, arm, seed)
+        for seed in range(options.first_seed, options.first_seed + options.seeds)
+        for name, arm in arms_named(options.arms).items()
+    ]
+    to_do = [job for job in jobs if not is_done(job, options.results)]
+    print(f"{config.name}: {len(to_do)} of {len(jobs)} jobs to do; results in {options.results}.")
+    if not to_do:
+        return
+    check_devices(options.devices)
+    load(config.dataset, options.data)  # downloads once, or fails, before any worker starts
+    calls = [
+        partial(
+            run_job,
+            job,
+            options.results,
+            options.work,
+            options.data,
+            options.devices[i % len(options.devices)],
+        )
+        for i, job in enumerate(to_do)
+    ]
+    run_jobs(calls, sum(job.n_epochs for job in to_do), options.workers)
+
+
+def check_devices(devices: Sequence[str]) -> None:
+    """Raise unless torch has every device."""
+    try:
+        for device in devices:
+            torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ExperimentError(f"Device {device!r} cannot be used: {error}") from error
+
+
+def show(_: argparse.Namespace) -> None:
+    """Print the configs and arms there are."""
+    for config in CONFIGS.values():
+        noise = f", {config.noise_rate:.0%} {config.noise} noise" if config.noise_rate else ""
+        print(
+            f"{config.name:24}{config.dataset}, {config.model}{noise}; "
+            f"{config.n_epochs} epochs, {config.n_epochs_of_epbt} with EPBT"
+        )
+    for group, arms in GROUPS.items():
+        print(f"\n--arms {group}")
+        for name, arm in arms.items():
+            print(f"  {name:26}{arm.description}")
+
+
+def report(options: argparse.Namespace) -> None:
+    """Write tables and figures from the result files."""
+    write_report(options.results, options.page)
+    print(f"Wrote {options.page} from the files in {options.results}.")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m examples.paper", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("list", help="show configs and arms")
+    command.set_defaults(call=show)
+
+    command = commands.add_parser("run", help="run a config, or go on with it")
+    command.add_argument("config", help="a config; `list` shows them")
+    command.add_argument("--arms", nargs="+", default=["core"], help="arms or groups of them")
+    command.add_argument("--seeds", type=int, default=5, help="how many seeds")
+    command.add_argument("--first-seed", type=int, default=0, help="the first of them")
+    command.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+    command.add_argument("--devices", nargs="+", default=["cpu"], help="such as cuda:0 cuda:1")
+    command.add_argument("--data", type=Path, default=Path("runs/data"), help="data sets")
+    command.add_argument(
+        "--results", type=Path, default=Path("runs/paper/results"), help="result files"
+    )
+    command.add_argument(
+        "--work", type=Path, default=Path("runs/paper/work"), help="studies and checkpoints"
+    )
+    command.set_defaults(call=run)
+
+    command = commands.add_parser("report", help="write tables and figures")
+    command.add_argument("--results", type=Path, default=Path("docs/results"), help="result files")
+    command.add_argument("--page", type=Path, default=Path("docs/results.md"), help="what to write")
+    command.set_defaults(call=report)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = make_parser().parse_args(arguments)
+    try:
+        options.call(options)
+    except ExperimentError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

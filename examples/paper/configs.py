@@ -1,0 +1,109 @@
+"""What is learnt: data set, network, label noise and how long; one budget for all arms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import Literal
+
+from epbt_optuna import EPBTSampler
+from examples.paper import ExperimentError
+
+NoiseKind = Literal["symmetric", "pair-flip"]
+
+
+@dataclass(frozen=True)
+class Config:
+    """One experiment; every arm of it has the same data, network, batches and number of epochs.
+
+    Attributes:
+        name: What the command line and the folders call it.
+        dataset: A key of `data.DATASETS`.
+        model: A key of `models.MODELS`.
+        n_train: Images to train on; None takes all that are not for validation.
+        n_validation: Images to choose on: fitness, and early stopping.
+        augment: Whether training images are flipped and shifted at random.
+        noise: How wrong labels come about: any other class, or the next one.
+        noise_rate: Share of training and validation labels that are wrong.
+        population_size: Individuals in EPBT's populations, p.
+        n_generations: Generations, generation 0 included.
+        epochs_per_generation: Epochs that an individual trains in one.
+        learning_rate: At the start; a tenth after half of the epochs, a hundredth after 3/4.
+        batch_size: Images in a step of SGD.
+        momentum: Of SGD.
+    """
+
+    name: str
+    dataset: str
+    model: str
+    n_validation: int
+    n_generations: int
+    n_train: int | None = None
+    augment: bool = False
+    noise: NoiseKind = "symmetric"
+    noise_rate: float = 0.0
+    population_size: int = 40
+    epochs_per_generation: int = 1
+    learning_rate: float = 0.1
+    batch_size: int = 128
+    momentum: float = 0.9
+
+    @property
+    def n_epochs(self) -> int:
+        """Epochs that a network trained from start to end sees, and an unbroken lineage too."""
+        return self.n_generations * self.epochs_per_generation
+
+    @property
+    def n_epochs_of_epbt(self) -> int:
+        """Epochs that EPBT's population trains with half of it as elites: everybody's budget."""
+        sampler = EPBTSampler(self.population_size)
+        return sampler.n_trials(self.n_generations) * self.epochs_per_generation
+
+    @property
+    def n_lineages(self) -> int:
+        """Networks that can be trained from start to end for EPBT's epochs, rounded up."""
+        return ceil(self.n_epochs_of_epbt / self.n_epochs)
+
+
+DIGITS = Config("digits-clean", "digits", "mlp", 450, 20, n_train=900, epochs_per_generation=3)
+FASHION = Config("fashion-clean", "fashion-mnist", "mlp", 2_500, 20, n_train=5_000)
+FASHION_RESNET = replace(
+    FASHION, name="fashion-resnet32", model="resnet32", n_train=15_000, n_validation=5_000
+)
+CIFAR10 = Config(
+    "cifar10-resnet32", "cifar10", "resnet32", 5_000, 25, augment=True, epochs_per_generation=8
+)
+SVHN = Config("svhn-resnet32", "svhn", "resnet32", 30_000, 40)
+
+
+def noisy(config: Config, name: str, noise: NoiseKind = "symmetric") -> Config:
+    return replace(config, name=name, noise=noise, noise_rate=0.4)
+
+
+CONFIGS = {
+    config.name: config
+    for config in (
+        DIGITS,
+        noisy(DIGITS, "digits-noisy"),
+        noisy(DIGITS, "digits-pair-flip", "pair-flip"),
+        FASHION,
+        noisy(FASHION, "fashion-noisy"),
+        replace(FASHION, name="fashion-cnn", model="cnn"),
+        FASHION_RESNET,
+        noisy(FASHION_RESNET, "fashion-resnet32-noisy"),
+        CIFAR10,
+        replace(CIFAR10, name="cifar10-wrn-16-8", model="wrn-16-8"),
+        SVHN,
+    )
+}
+
+
+def config_named(name: str) -> Config:
+    """Return a config by its name.
+
+    Raises:
+        ExperimentError: There is none of that name.
+    """
+    if name not in CONFIGS:
+        raise ExperimentError(f"Config must be one of {', '.join(CONFIGS)} but got {name!r}.")
+    return CONFIGS[name]

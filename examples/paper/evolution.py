@@ -1,0 +1,256 @@
+"""EPBT and PBT: one study a job; cut off at any trial, it goes on with that very trial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+from optuna.storages import JournalStorage
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from epbt_optuna import (
+    CheckpointStore,
+    EPBTSampler,
+    GaussianMutation,
+    PBTSampler,
+    TournamentSelection,
+    Truncation,
+    UniformCrossover,
+    is_trainable,
+    restore_optimizer,
+)
+from epbt_optuna._optuna import reopen_trial
+from epbt_optuna.lineage import ancestry
+from examples.label_noise import Split
+from examples.paper.arms import EPBTArm, PBTArm
+from examples.paper.configs import Config
+from examples.paper.data import N_CLASSES
+from examples.paper.genomes import founders, loss_of, search_space, suggest
+from examples.paper.outcome import Outcome, Point, select
+from examples.paper.stopwatch import Stopwatch, TimedJournal, TimedSampler, add_seconds
+from examples.paper.training import Progress, Workbench, set_sgd
+
+Sampler = EPBTSampler | PBTSampler
+
+
+def run_evolution(
+    bench: Workbench, arm: EPBTArm | PBTArm, folder: Path, progress: Progress
+) -> tuple[Outcome, dict[str, float]]:
+    """Run, or finish, the study of one arm on one seed."""
+    config = bench.config
+    if isinstance(arm, EPBTArm) and arm.more_validation:
+        bench = replace(bench, split=with_more_validation(bench.split, arm.more_validation))
+    sampler = make_sampler(arm, config, bench.seed)
+    study = open_study(folder, bench.stopwatch)
+    study.sampler = TimedSampler(sampler, bench.stopwatch)
+    enqueue_founders(study, arm, sampler.population_size, bench.seed)
+    checkpoints = CheckpointStore(folder / "checkpoints")
+    collect = checkpoints.collector()
+    for number in range(n_ended := n_trials_ended(study)):
+        record_generation(bench, study, sampler, checkpoints, number)
+    progress(n_ended * config.epochs_per_generation)
+    for trial in remaining_trials(study, sampler.n_trials(config.n_generations)):
+        fitness = train_individual(bench, arm, sampler, trial, checkpoints)
+        trial.set_user_attr("seconds", bench.stopwatch.lap())
+        with bench.stopwatch.stage("record"):
+            ended = study.tell(trial, fitness)
+        record_generation(bench, study, sampler, checkpoints, trial.number)
+        with bench.stopwatch.stage("collect"):
+            collect(study, ended)
+        progress(config.epochs_per_generation)
+    trials = study.get_trials(deepcopy=False)
+    laps = [trial.user_attrs["seconds"] for trial in trials]
+    return outcome_of(study, trials, sampler, config), add_seconds(laps)
+
+
+def with_more_validation(split: Split, share: float) -> Split:
+    """Move a share of the training images to the validation images."""
+    n_train = len(split.train[1]) - round(share * len(split.train[1]))
+    (images, labels), (more_images, more_labels) = split.train, split.validation
+    return Split(
+        train=(images[:n_train], labels[:n_train]),
+        validation=(
+            torch.cat([images[n_train:], more_images]),
+            torch.cat([labels[n_train:], more_labels]),
+        ),
+        test=split.test,
+    )
+
+
+def make_sampler(arm: EPBTArm | PBTArm, config: Config, seed: int) -> Sampler:
+    """Make the sampler of an arm; PBT's population is as large as EPBT's epochs allow."""
+    if isinstance(arm, PBTArm):
+        p = config.population_size if arm.paper_population else config.n_lineages
+        return PBTSampler(p, search_space=search_space(arm.tunes), seed=seed)
+    return EPBTSampler(
+        config.population_size,
+        n_elites=int(arm.elites * config.population_size),
+        selection=(
+            TournamentSelection(arm.tournament_size)
+            if arm.truncation is None
+            else Truncation(arm.truncation)
+        ),
+        mutation=GaussianMutation(arm.sigma, arm.reset_probability),
+        crossover=UniformCrossover(arm.crossover),
+        feasible=(
+            partial(is_trainable, n_classes=N_CLASSES)
+            if arm.trainable and "theta" in arm.tunes
+            else None
+        ),
+        search_space=search_space(arm.tunes),
+        seed=seed,
+    )
+
+
+def open_study(folder: Path, stopwatch: Stopwatch) -> optuna.Study:
+    """Create or reopen the study of a job."""
+    return optuna.create_study(
+        study_name=folder.name,
+        direction="maximize",
+        storage=JournalStorage(TimedJournal(folder / "study.log", stopwatch)),
+        load_if_exists=True,
+    )
+
+
+def enqueue_founders(
+    study: optuna.Study, arm: EPBTArm | PBTArm, population_size: int, seed: int
+) -> None:
+    """Enqueue the founders that are given and were not enqueued before a kill."""
+    n_trials = len(study.get_trials(deepcopy=False))
+    for params in founders(arm, population_size, seed)[n_trials:]:
+        study.enqueue_trial(params)
+
+
+def n_trials_ended(study: optuna.Study) -> int:
+    return sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
+
+
+def remaining_trials(study: optuna.Study, n_trials: int) -> Iterator[Trial]:
+    """Yield the trials yet to be run, first the one that a killed run left behind.
+
+    That one keeps its number, and so its parent and its random stream: a run that was cut off
+    ends like one that was not.
+    """
+    states = [trial.state for trial in study.get_trials(deepcopy=False)]
+    cut_off = [number for number, state in enumerate(states) if state == TrialState.RUNNING]
+    for number in cut_off:
+        yield reopen_trial(study, number)
+    for _ in range(n_trials_ended(study), n_trials):
+        yield study.ask()
+
+
+def train_individual(
+    bench: Workbench,
+    arm: EPBTArm | PBTArm,
+    sampler: Sampler,
+    trial: Trial,
+    checkpoints: CheckpointStore,
+) -> float:
+    """Train one individual for one generation, from its parent's weights; return its fitness."""
+    stopwatch, config = bench.stopwatch, bench.config
+    with stopwatch.stage("record"):
+        params = suggest(trial, arm.tunes)
+    normalize = isinstance(arm, EPBTArm) and arm.normalize
+    loss_fn = loss_of(params, bench.device, normalize=normalize)
+    sgd = (
+        {"lr": params["learning_rate"], "momentum": params["momentum"]}
+        if "sgd" in arm.tunes
+        else {}
+    )
+    with stopwatch.stage("inherit"):
+        state = checkpoints.inherit(trial, map_location=bench.device)
+        network = bench.network(trial.number) if state is None else bench.scratch
+        optimizer = bench.optimizer(network)
+        set_sgd(optimizer, **sgd)
+        epochs_of_weights = 0
+        if state is not None:
+            network.load_state_dict(state["network"])
+            restore_optimizer(optimizer, state["optimizer"], **sgd)
+            epochs_of_weights = state["epochs"]
+    first = sampler.generation_of(trial.number) * config.epochs_per_generation
+    for epoch in range(first, first + config.epochs_per_generation):
+        if not sgd:
+            set_sgd(optimizer, lr=bench.learning_rate(epoch))
+        generator = bench.generator(trial.number, epoch)
+        bench.train_epoch(network, optimizer, loss_fn, bench.split.train, generator)
+    fitness = bench.validation_accuracy(network)
+    with stopwatch.stage("save"):
+        epochs_of_weights += config.epochs_per_generation
+        trial.set_user_attr("epochs", epochs_of_weights)
+        checkpoints.save(
+            trial,
+            {
+                "network": network.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "epochs": epochs_of_weights,
+            },
+        )
+    return fitness
+
+
+def record_generation(
+    bench: Workbench,
+    study: optuna.Study,
+    sampler: Sampler,
+    checkpoints: CheckpointStore,
+    number: int,
+) -> None:
+    """Once a generation has ended, measure the test accuracy of its fittest.
+
+    Only that one's: the paper measures everybody's, for comparison only, which here would take
+    as long as training.
+    """
+    generation = sampler.generation_of(number)
+    key = f"fittest of generation {generation}"
+    if number + 1 != sampler.n_trials(generation + 1) or key in study.user_attrs:
+        return
+    fittest = sampler.get_population(study, generation)[0]
+    before = study.user_attrs.get(f"fittest of generation {generation - 1}", {})
+    if before.get("trial") == fittest.number:
+        test = before["test"]
+    else:
+        with bench.stopwatch.stage("test"):
+            state = checkpoints.load(fittest, map_location=bench.device)
+            bench.scratch.load_state_dict(state["network"])
+        test = bench.test_accuracy(bench.scratch)
+    with bench.stopwatch.stage("record"):
+        record = {"trial": fittest.number, "validation": fittest.value, "test": test}
+        study.set_user_attr(key, record)
+
+
+def outcome_of(
+    study: optuna.Study, trials: list[FrozenTrial], sampler: Sampler, config: Config
+) -> Outcome:
+    """Read the outcome from a study that has ended."""
+    attrs = study.user_attrs
+    fittest = [attrs[f"fittest of generation {g}"] for g in range(config.n_generations)]
+    curve = [
+        Point((g + 1) * config.epochs_per_generation, record["validation"], record["test"])
+        for g, record in enumerate(fittest)
+    ]
+    chosen = trials[fittest[curve.index(select(curve))]["trial"]]
+    return Outcome(
+        curve=curve,
+        epochs_trained=len(trials) * config.epochs_per_generation,
+        losses_explored=len({theta_of(trial) for trial in trials}),
+        ancestry=[ancestor(trial, sampler) for trial in ancestry(study, chosen)],
+    )
+
+
+def theta_of(trial: FrozenTrial) -> tuple[float, ...]:
+    return tuple(trial.params[f"theta_{i}"] for i in range(8) if "theta_0" in trial.params)
+
+
+def ancestor(trial: FrozenTrial, sampler: Sampler) -> dict[str, Any]:
+    return {
+        "trial": trial.number,
+        "generation": sampler.generation_of(trial.number),
+        "epochs": trial.user_attrs["epochs"],
+        "fitness": trial.value,
+        "params": dict(sorted(trial.params.items())),
+    }

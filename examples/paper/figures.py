@@ -1,0 +1,93 @@
+"""The paper's figures: accuracy over epochs (2–4) and the ancestries of losses (5), as SVG.
+
+The same results make the same bytes: no date, and identifiers from a fixed salt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from epbt_optuna.visualization.matplotlib import plot_comparison
+from examples.paper.results import Result
+from examples.paper.shapes import two_class_loss
+from examples.paper.statistics import summarise
+
+STYLE: Any = {
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.constrained_layout.use": True,
+    "font.size": 9,
+    "grid.alpha": 0.3,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "epbt_optuna",
+}
+
+
+def draw_accuracies(arms: Mapping[str, Sequence[Result]], path: Path) -> None:
+    """Draw mean test accuracy over epochs with standard errors, zoomed in and whole.
+
+    Args:
+        arms: Results by the name in the legend.
+        path: The SVG to write.
+    """
+    runs = {
+        name: [[(point.epoch, 100 * point.test) for point in r.outcome.curve] for r in results]
+        for name, results in arms.items()
+    }
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(9, 7))
+        plot_comparison(runs, value_name="test accuracy, %", figure=figure)
+        save(figure, path)
+
+
+def mean_curve(results: Sequence[Result]) -> tuple[Any, Any, Any]:
+    """Return epochs, mean test accuracies in % and their standard errors."""
+    epochs = np.array([point.epoch for point in results[0].outcome.curve])
+    tests = np.array([[100 * point.test for point in r.outcome.curve] for r in results])
+    summaries = [summarise(column.tolist()) for column in tests.T]
+    errors = np.nan_to_num([summary.se for summary in summaries])
+    return epochs, np.array([summary.mean for summary in summaries]), errors
+
+
+def draw_ancestries(results: Sequence[Result], path: Path) -> None:
+    """Draw the losses along each best ancestry, early ones dark, beside cross-entropy.
+
+    Every loss is shifted to 0 at its least and scaled to 1 at its greatest: only shape counts.
+    """
+    y = np.linspace(0.005, 1, 200)
+    with mpl.rc_context(STYLE):
+        n_panels = len(results) + 1
+        figure = Figure(figsize=(7, 2.3 * -(-n_panels // 3)))
+        panels = figure.subplots(-(-n_panels // 3), 3, sharex=True, sharey=True, squeeze=False)
+        for axes, result in zip(panels.flat, results, strict=False):
+            ancestors = result.outcome.ancestry
+            last = max(ancestor["epochs"] for ancestor in ancestors)
+            for ancestor in ancestors:
+                shade = mpl.colormaps["viridis"](0.95 * ancestor["epochs"] / last)
+                axes.plot(y, unit_range(two_class_loss(ancestor["params"])(y)), color=shade, lw=1)
+            axes.set_title(f"seed {result.seed}", fontsize=9)
+        panels.flat[n_panels - 1].plot(y, unit_range(-np.log(y)), color="black", lw=1)
+        panels.flat[n_panels - 1].set_title("cross-entropy", fontsize=9)
+        for axes in panels.flat[n_panels:]:
+            axes.set_visible(False)
+        figure.supxlabel("y, the true class's probability", fontsize=9)
+        figure.supylabel("loss, scaled", fontsize=9)
+        save(figure, path)
+
+
+def unit_range(losses: Any) -> Any:
+    low, high = losses.min(), losses.max()
+    return (losses - low) / max(high - low, 1e-12)
+
+
+def save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})

@@ -1,0 +1,105 @@
+"""Jobs: one arm on one seed, run to its result file in a worker process."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import torch
+
+import epbt_optuna
+from examples.paper.arms import SearchArm, SingleNetwork
+from examples.paper.data import make_split
+from examples.paper.evolution import run_evolution
+from examples.paper.outcome import Outcome
+from examples.paper.results import Job, check_settings, read_json, write_json
+from examples.paper.search import run_search
+from examples.paper.single import run_single
+from examples.paper.stopwatch import Stopwatch, add_seconds
+from examples.paper.training import Progress, Workbench
+
+
+def run_job(
+    job: Job, results: Path, work: Path, data: Path, device: str, progress: Progress
+) -> None:
+    """Run a job, or go on with it, until its result file is written; then clean up."""
+    torch.set_num_threads(1)
+    torch.backends.cudnn.benchmark = True
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    folder = work / job.config.name / job.name
+    claim(folder, job)
+    bench = Workbench(
+        config=job.config,
+        seed=job.seed,
+        split=make_split(job.config, job.seed, data, device),
+        stopwatch=Stopwatch(partial(synchronize, device)),
+    )
+    bench.stopwatch.lap()  # loading data is no stage
+    outcome, seconds = run_arm(job, bench, folder, progress)
+    write_json(job.path(results), record_of(job, outcome, seconds, device))
+    shutil.rmtree(folder)
+
+
+def claim(folder: Path, job: Job) -> None:
+    """Make the job's folder, or check that it is this very job's.
+
+    Raises:
+        ExperimentError: It was begun with other settings.
+    """
+    path = folder / "settings.json"
+    if path.exists():
+        check_settings(path, read_json(path), job)
+    else:
+        write_json(path, job.settings)
+
+
+def run_arm(
+    job: Job, bench: Workbench, folder: Path, progress: Progress
+) -> tuple[Outcome, dict[str, float]]:
+    """Run the arm; return its outcome and the seconds by stage, of earlier runs too."""
+    if isinstance(job.arm, SingleNetwork):
+        outcome = run_single(bench, job.arm, folder, progress)
+        return outcome, bench.stopwatch.lap()
+    if isinstance(job.arm, SearchArm):
+        outcome, seconds = run_search(bench, job.arm, folder, progress)
+    else:
+        outcome, seconds = run_evolution(bench, job.arm, folder, progress)
+    return outcome, add_seconds([seconds, bench.stopwatch.lap()])
+
+
+def record_of(job: Job, outcome: Outcome, seconds: dict[str, float], device: str) -> dict[str, Any]:
+    """Return what the result file holds."""
+    return {
+        "settings": job.settings,
+        "digest": job.digest,
+        "seed": job.seed,
+        "device": device_name(device),
+        "versions": {
+            "epbt_optuna": epbt_optuna.__version__,
+            "numpy": np.__version__,
+            "optuna": optuna.__version__,
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+        },
+        "seconds": {stage: round(spent, 4) for stage, spent in seconds.items()},
+        "epochs_trained": outcome.epochs_trained,
+        "losses_explored": outcome.losses_explored,
+        "curve": [list(point) for point in outcome.curve],
+        "ancestry": list(outcome.ancestry),
+    }
+
+
+def device_name(device: str) -> str:
+    if device.startswith("cuda"):
+        return str(torch.cuda.get_device_name(device))
+    return f"one thread of a CPU ({platform.machine()})"
+
+
+def synchronize(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)

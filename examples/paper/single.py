@@ -1,0 +1,79 @@
+"""One network, trained from start to end; cut off at any epoch, it goes on from there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from examples.label_noise import STANDARD_LOSSES, Loss, Part
+from examples.paper.arms import SingleNetwork
+from examples.paper.outcome import Outcome, Point
+from examples.paper.training import Progress, Workbench, set_sgd
+
+
+def run_single(bench: Workbench, arm: SingleNetwork, folder: Path, progress: Progress) -> Outcome:
+    """Train one network with a standard loss."""
+    part = None
+    if arm.on_everything:
+        (images, labels), (more_images, more_labels) = bench.split.train, bench.split.validation
+        part = torch.cat([images, more_images]), torch.cat([labels, more_labels])
+    curve = train_from_scratch(
+        bench, STANDARD_LOSSES[arm.loss], folder / "network.pt", progress, everything=part
+    )
+    return Outcome(curve, epochs_trained=len(curve))
+
+
+def train_from_scratch(
+    bench: Workbench,
+    loss_fn: Loss,
+    checkpoint: Path,
+    progress: Progress,
+    *,
+    number: int = 0,
+    everything: Part | None = None,
+) -> list[Point]:
+    """Train network `number` for all epochs of the config; return its accuracies.
+
+    Args:
+        bench: Data and settings.
+        loss_fn: The loss.
+        checkpoint: A file that is written after every epoch, and gone on from if it is there.
+        progress: Told about the epochs, those of an earlier run included.
+        number: Which random stream to use.
+        everything: Images to train on in place of the training part; nothing is validated then.
+    """
+    network = bench.network(number)
+    optimizer = bench.optimizer(network)
+    curve: list[Point] = []
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location=bench.device, weights_only=True)
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        curve = [Point(*point) for point in state["curve"]]
+        progress(len(curve))
+    part = bench.split.train if everything is None else everything
+    for epoch in range(len(curve), bench.config.n_epochs):
+        set_sgd(optimizer, lr=bench.learning_rate(epoch))
+        bench.train_epoch(network, optimizer, loss_fn, part, bench.generator(number, epoch))
+        validation = None if everything is not None else bench.validation_accuracy(network)
+        curve.append(Point(epoch + 1, validation, bench.test_accuracy(network)))
+        with bench.stopwatch.stage("save"):
+            write_state(
+                checkpoint,
+                {
+                    "network": network.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "curve": [tuple(point) for point in curve],
+                },
+            )
+        progress(1)
+    return curve
+
+
+def write_state(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint whole or not at all."""
+    part = path.with_suffix(".part")
+    torch.save(state, part)
+    part.replace(path)

@@ -1,0 +1,97 @@
+"""Means, and paired tests with confidence intervals; all pairs share a seed, and so the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from statistics import mean, stdev
+from typing import Literal
+
+from scipy import stats
+
+from examples.paper import ExperimentError
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean and standard deviation (NaN of a single value) of n values."""
+
+    mean: float
+    sd: float
+    n: int
+
+    @property
+    def se(self) -> float:
+        """Standard error of the mean."""
+        return self.sd / sqrt(self.n)
+
+
+def summarise(values: Sequence[float]) -> Summary:
+    sd = stdev(values) if len(values) > 1 else float("nan")
+    return Summary(mean(values), sd, len(values))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Mean paired difference with its confidence interval and two-sided p.
+
+    Attributes:
+        difference: Ours minus theirs.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        p: Of Student's paired t-test.
+        n: Pairs.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    n: int
+
+    @property
+    def verdict(self) -> Literal["wins", "ties", "loses"]:
+        """A win or a loss only where the interval leaves out zero."""
+        if self.low > 0:
+            return "wins"
+        return "loses" if self.high < 0 else "ties"
+
+
+def compare(
+    ours: Mapping[int, float], theirs: Mapping[int, float], what: str = "The two arms"
+) -> Comparison:
+    """Compare two arms over the seeds that both have.
+
+    Args:
+        ours: Accuracy by seed.
+        theirs: Accuracy by seed.
+        what: Names the arms in the error.
+
+    Raises:
+        ExperimentError: They share fewer than two seeds.
+    """
+    seeds = sorted(ours.keys() & theirs.keys())
+    if len(seeds) < 2:
+        raise ExperimentError(
+            f"{what} share {len(seeds)} seed(s), but a paired test needs at least 2. Run more "
+            "(`--seeds`), or move what is there away."
+        )
+    differences = summarise([ours[seed] - theirs[seed] for seed in seeds])
+    half_width = differences.se * float(stats.t.ppf((1 + CONFIDENCE) / 2, len(seeds) - 1))
+    return Comparison(
+        difference=differences.mean,
+        low=differences.mean - half_width,
+        high=differences.mean + half_width,
+        p=p_value(differences),
+        n=len(seeds),
+    )
+
+
+def p_value(differences: Summary) -> float:
+    """Two-sided, of the mean being zero; differences that are all alike leave no doubt."""
+    if differences.sd == 0:
+        return 0.0 if differences.mean else 1.0
+    return 2 * float(stats.t.sf(abs(differences.mean) / differences.se, differences.n - 1))
