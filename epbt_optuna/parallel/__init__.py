@@ -1,0 +1,13 @@
+"""Many workers: threads, processes with a GPU each or sharing one, and Ray beyond one machine.
+
+Breeding needs no coordination, so workers started by hand on one storage are as good; what
+`optimize` adds is one command, devices, the barrier between generations, and that a seed gives
+the same study for any number of workers.
+"""
+
+from __future__ import annotations
+
+from epbt_optuna.parallel._devices import current_device
+from epbt_optuna.parallel._optimize import optimize
+
+__all__ = ["current_device", "optimize"]

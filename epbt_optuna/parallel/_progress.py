@@ -1,0 +1,71 @@
+"""The progress bar of a run: generation, best, median, failed, pruned, trials a second, ETA."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from optuna import Study
+from optuna.trial import FrozenTrial, TrialState
+from tqdm import tqdm
+
+from epbt_optuna.population import Individual
+
+__all__ = ["Progress"]
+
+
+class Progress:
+    """One bar on the standard error stream; silent where that is no terminal.
+
+    Args:
+        study: The study, for its direction and its best trial so far.
+        n_trials: How many trials the run has.
+        shown: False for no bar at all.
+    """
+
+    def __init__(self, study: Study, n_trials: int, shown: bool) -> None:
+        # tqdm takes None for "where it is a terminal".
+        self._bar = tqdm(total=n_trials, unit=" trials", disable=None if shown else True)
+        self._study = study
+        self._n_failed = self._n_pruned = 0
+        self._generation: int | None = None
+        self._values: list[float] = []
+        self._best: Individual | None = None
+        self._best_value: float | None = None
+        self._rates = not self._bar.disable and len(study.directions) == 1
+        if self._rates:
+            for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+                self._note_best(trial)
+
+    def update(self, trial: FrozenTrial, generation: int | None) -> None:
+        """Count a finished trial, of this generation if the sampler has any."""
+        if self._bar.disable:
+            return
+        self._n_failed += trial.state == TrialState.FAIL
+        self._n_pruned += trial.state == TrialState.PRUNED
+        if generation is not None and (self._generation is None or generation > self._generation):
+            self._generation, self._values = generation, []
+        if self._rates and trial.state == TrialState.COMPLETE:
+            self._note_best(trial)
+            if generation == self._generation:  # a straggler's is not
+                self._values.append(trial.values[0])
+        self._bar.set_postfix(self._figures(), refresh=False)
+        self._bar.update()
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        self._bar.close()
+
+    def _note_best(self, trial: FrozenTrial) -> None:
+        individual = Individual.of(trial, self._study.direction)
+        if self._best is None or individual.rank_key > self._best.rank_key:
+            self._best, self._best_value = individual, trial.values[0]
+
+    def _figures(self) -> dict[str, str | int]:
+        figures: dict[str, str | int] = {}
+        if self._generation is not None:
+            figures["generation"] = self._generation
+        if self._best_value is not None:
+            figures["best"] = f"{self._best_value:.4g}"
+        if self._values:
+            figures["median"] = f"{median(self._values):.4g}"
+        return {**figures, "failed": self._n_failed, "pruned": self._n_pruned}

@@ -1,0 +1,261 @@
+"""`python -m tests.benchmarks.ray_tune`: what a member-iteration costs, beside Ray Tune's PBT.
+
+A member-iteration is one trial here, one iteration of one member there: eight hyperparameters are
+chosen, 470,000 float32 (1.9 MB) are inherited where the algorithm says so, and saved, and the
+fitness is recorded. Nothing is trained, so all of it is overhead. Both run population based
+training with 20 members and 10 generations in one run, taking turns, on the same disk.
+
+The clock runs from the moment when every member has been evaluated once until the end: starting
+processes is not counted. Ray Tune is set up as fast as we know how: actors are reused; no loggers,
+no snapshots of the experiment, no change of directory. All members are alive at once, on a
+fraction of a core each; or as many as there are cores, and then they pause for one another, but
+Ray Tune starts no new process when one inherits. It does not synchronise what it writes to the
+disk, and verifies nothing; we do both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+# Ray Tune reads these when it is imported, and its actors when they start.
+os.environ |= {
+    "OMP_NUM_THREADS": "1",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    "TUNE_WARN_THRESHOLD_S": "3600",
+}
+
+import optuna
+import ray
+import torch
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial
+from ray import tune
+from ray.tune.schedulers import PopulationBasedTraining
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from tqdm import tqdm
+
+from epbt_optuna import CheckpointStore, PBTSampler
+from epbt_optuna.parallel import optimize
+
+N_MEMBERS = 20
+N_GENERATIONS = 10
+N_FLOATS = 470_000
+N_WORKERS = 2
+NAMES = [f"x{i}" for i in range(8)]
+
+
+class Clock:
+    """Times the member-iterations after those in which the last member was evaluated first."""
+
+    def __init__(self) -> None:
+        self._members: set[object] = set()
+        self._n_timed = 0
+        self._start = self._end = 0.0
+
+    def tick(self, member: object) -> None:
+        """Take note of an evaluation."""
+        self._end = time.perf_counter()
+        if len(self._members) == N_MEMBERS:
+            self._n_timed += 1
+            return
+        self._members.add(member)
+        self._start = self._end
+
+    @property
+    def milliseconds(self) -> float:
+        """Of one member-iteration."""
+        return 1e3 * (self._end - self._start) / self._n_timed
+
+
+# Ours
+
+
+class Objective:
+    """Chooses, inherits and saves."""
+
+    def __init__(self, folder: str) -> None:
+        self.checkpoints = CheckpointStore(folder)
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        fitness = sum(trial.suggest_float(name, -1.0, 1.0) for name in NAMES)
+        state = self.checkpoints.inherit(trial)
+        weights = torch.zeros(N_FLOATS) if state is None else state["weights"]
+        self.checkpoints.save(trial, {"weights": weights})
+        return fitness
+
+
+def ours(folder: str, engine: Any = None) -> float:
+    """Run on Journal storage: `study.optimize`, or two workers of an engine."""
+    clock = Clock()
+    sampler = PBTSampler(N_MEMBERS, seed=0)
+    storage = JournalStorage(JournalFileBackend(f"{folder}/study.log"))
+    study = optuna.create_study(storage=storage, sampler=sampler, direction="maximize")
+    objective = Objective(f"{folder}/checkpoints")
+
+    def tick(_: optuna.Study, trial: FrozenTrial) -> None:
+        clock.tick(trial.number)
+
+    if engine is None:
+        study.optimize(objective, sampler.n_trials(N_GENERATIONS), callbacks=[tick])
+    else:
+        optimize(
+            study,
+            objective,
+            n_generations=N_GENERATIONS,
+            workers=N_WORKERS,
+            devices=["cpu"] * N_WORKERS if engine == "process" else None,
+            engine=engine,
+            callbacks=[tick],
+            show_progress_bar=False,
+        )
+    return clock.milliseconds
+
+
+# Ray Tune's
+
+
+class Ticking(tune.Callback):
+    """Times results as the driver of Ray Tune gets them."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+
+    def on_trial_result(
+        self,
+        iteration: int,  # noqa: ARG002
+        trials: list[Any],  # noqa: ARG002
+        trial: Any,
+        result: dict[str, Any],  # noqa: ARG002
+        **_: Any,
+    ) -> None:
+        """Take note of an iteration."""
+        self.clock.tick(trial.trial_id)
+
+
+def member(config: dict[str, float], meeting: str, at_a_time: int) -> None:
+    """Train nothing, iteration for iteration, until Ray Tune has had enough."""
+    torch.set_num_threads(1)
+    weights = torch.zeros(N_FLOATS)
+    if (checkpoint := tune.get_checkpoint()) is not None:
+        with checkpoint.as_directory() as folder:
+            weights = loaded(folder)
+    else:
+        wait_for(at_a_time, Path(meeting))
+    fitness = sum(config[name] for name in NAMES)
+    while True:
+        with tempfile.TemporaryDirectory(dir=meeting) as folder:
+            torch.save({"weights": weights}, f"{folder}/state.pt")
+            tune.report({"fitness": fitness}, checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+def loaded(folder: str) -> Tensor:
+    state = torch.load(f"{folder}/state.pt", weights_only=True, mmap=True)
+    weights: Tensor = state["weights"]
+    return weights
+
+
+def wait_for(n_members: int, meeting: Path) -> None:
+    """Wait until so many members are there, so that none runs while others still start."""
+    tempfile.mkstemp(".member", dir=meeting)
+    while len(list(meeting.glob("*.member"))) < n_members:
+        time.sleep(0.05)
+
+
+def ray_tune(folder: str, *, synchronous: bool, at_a_time: int) -> float:
+    """Run Ray Tune's PopulationBasedTraining, with so many members alive at a time."""
+    space = {name: tune.uniform(-1.0, 1.0) for name in NAMES}
+    ticking = Ticking()
+    meeting = Path(folder, "meeting")
+    meeting.mkdir()
+    tuner = tune.Tuner(
+        tune.with_resources(
+            partial(member, meeting=str(meeting), at_a_time=at_a_time),
+            {"cpu": N_WORKERS / at_a_time},
+        ),
+        param_space=space,
+        tune_config=tune.TuneConfig(
+            metric="fitness",
+            mode="max",
+            num_samples=N_MEMBERS,
+            scheduler=PopulationBasedTraining(
+                time_attr="training_iteration",
+                perturbation_interval=1,
+                hyperparam_mutations=dict(space),
+                synch=synchronous,
+                log_config=False,
+            ),
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            storage_path=f"{folder}/results",
+            stop={"training_iteration": N_GENERATIONS},
+            callbacks=[ticking],
+            verbose=0,
+        ),
+    )
+    results = tuner.fit()
+    if results.errors:
+        raise RuntimeError(f"Ray Tune had errors: {results.errors}")
+    return ticking.clock.milliseconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--folder", help="where everything is written; /dev/shm leaves out disks")
+    options = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    torch.set_num_threads(1)
+    ray.init(
+        num_cpus=N_WORKERS,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+    ways: dict[str, Callable[[str], float]] = {
+        "study.optimize": ours,
+        f"parallel.optimize, {N_WORKERS} processes": partial(ours, engine="process"),
+        f"parallel.optimize, Ray with {N_WORKERS} cores": partial(ours, engine="ray"),
+    }
+    for at_a_time in (N_MEMBERS, N_WORKERS):
+        for mode in ("asynchronous", "synchronous"):
+            ways[f"Ray Tune, {mode}, {at_a_time} members at a time"] = partial(
+                ray_tune, synchronous=mode == "synchronous", at_a_time=at_a_time
+            )
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for name, way in tqdm(list(ways.items()) * options.repeats, leave=False):
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+            times[name].append(way(folder))
+    Console().print(table_of(times))
+
+
+def table_of(times: dict[str, list[float]]) -> Table:
+    table = Table(
+        title="A member-iteration with a checkpoint of 1.9 MB, ms "
+        f"({N_MEMBERS} members, {N_GENERATIONS} generations)"
+    )
+    for heading in ("", "median", "least", "most", "Ray Tune's best is"):
+        table.add_column(heading, justify="left" if heading == "" else "right")
+    best = min(median(own) for name, own in times.items() if name.startswith("Ray Tune"))
+    for name, own in times.items():
+        figures = (f"{value:.1f}" for value in (median(own), min(own), max(own)))
+        table.add_row(name, *figures, f"{best / median(own):.1f} ×")
+    return table
+
+
+if __name__ == "__main__":
+    main()

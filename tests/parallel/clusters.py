@@ -1,0 +1,100 @@
+"""A Ray cluster of several nodes on this machine, for tests and benchmarks."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+__all__ = ["Nodes", "nodes", "two_nodes"]
+
+_SECONDS = 60.0
+
+
+class Nodes:
+    """The nodes, one core each; this process is connected to the first, which has none.
+
+    Args:
+        folder: For Ray's logs and sockets; its path must be short.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._cluster = Cluster(
+            initialize_head=True,
+            head_node_args={
+                "num_cpus": 0,
+                "include_dashboard": False,
+                "temp_dir": folder,
+                # A node that went away is noticed in a second: Ray's default is half a minute.
+                "_system_config": {
+                    "health_check_initial_delay_ms": 0,
+                    "health_check_period_ms": 200,
+                    "health_check_failure_threshold": 5,
+                },
+            },
+        )
+        self._nodes: list[Any] = []
+
+    @property
+    def address(self) -> str:
+        """Where `ray.init` finds the cluster."""
+        return str(self._cluster.address)
+
+    def add(self, **resources: Any) -> None:
+        """Start a node."""
+        self._nodes.append(self._cluster.add_node(**{"num_cpus": 1, **resources}))
+
+    def remove(self, node_id: str) -> None:
+        """Kill a node with all its processes, and wait until Ray has noticed."""
+        node = next(node for node in self._nodes if node.node_id == node_id)
+        self._nodes.remove(node)
+        self._cluster.remove_node(node, allow_graceful=False)
+        deadline = time.monotonic() + _SECONDS
+        while is_alive(node_id):
+            assert time.monotonic() < deadline, "Ray did not notice"
+            time.sleep(0.05)
+
+    def shut_down(self) -> None:
+        """End all nodes."""
+        self._cluster.shutdown()  # type: ignore[no-untyped-call]
+
+
+def is_alive(node_id: str) -> bool:
+    """Return whether Ray believes so of a node."""
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return any(node["Alive"] for node in nodes if node["NodeID"] == node_id)
+
+
+@contextmanager
+def nodes(n_nodes: int) -> Iterator[Nodes]:
+    """Start a cluster, and connect this process to it."""
+    folder = tempfile.mkdtemp(prefix="epbt-ray-")
+    cluster = None
+    try:
+        cluster = Nodes(folder)
+        for _ in range(n_nodes):
+            cluster.add()
+        ray.init(address=cluster.address, logging_level=logging.WARNING, log_to_driver=False)
+        yield cluster
+    finally:
+        ray.shutdown()
+        if cluster is not None:
+            cluster.shut_down()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def two_nodes() -> Iterator[Nodes]:
+    """A cluster of two nodes; a test that removes one adds another."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with nodes(2) as cluster:
+        yield cluster

@@ -1,0 +1,5 @@
+"""Real servers for the tests of many workers; each is started once."""
+
+from tests.servers import grpc_proxy, postgres
+
+__all__ = ["grpc_proxy", "postgres"]

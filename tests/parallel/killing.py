@@ -1,0 +1,93 @@
+"""Workers killed with SIGKILL in mid-trial, again and again: `python -m tests.parallel.killing`.
+
+The test kills a few, the program twenty.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import optuna
+from optuna.trial import TrialState
+
+from epbt_optuna import EPBTSampler
+from epbt_optuna.parallel import optimize
+from tests.parallel.runs import RULES, Marking, journal_study, trials_in
+from tests.replay import check_lineage
+
+__all__ = ["run"]
+
+_TRIAL_SECONDS = 0.3
+
+
+class _Killer(threading.Thread):
+    """Kills the worker of a trial that has just begun, `n_kills` times."""
+
+    def __init__(self, folder: Path, n_kills: int) -> None:
+        super().__init__(daemon=True)
+        self.killed: list[int] = []
+        self._folder = folder
+        self._n_kills = n_kills
+        self._random = random.Random(0)
+
+    def run(self) -> None:
+        seen: set[int] = set()
+        while len(self.killed) < self._n_kills:
+            time.sleep(0.01)
+            for number, process in trials_in(self._folder).items():
+                if number not in seen:
+                    seen.add(number)
+                    if self._random.random() < 0.5 and len(self.killed) < self._n_kills:
+                        self._kill(number, process)
+
+    def _kill(self, number: int, process: int) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+            self.killed.append(number)
+
+
+def run(folder: Path, n_kills: int, n_generations: int) -> list[int]:
+    """Run a study under fire, and return the numbers of the trials that were lost.
+
+    Raises:
+        AssertionError: The run did not come to its end, more or other trials were lost than
+            workers killed, or the lineage breaks the rules.
+    """
+    study = journal_study(folder / "log")
+    assert isinstance(study.sampler, EPBTSampler)
+    killer = _Killer(folder, n_kills)
+    killer.start()
+    optimize(
+        study,
+        Marking(folder, _TRIAL_SECONDS),
+        n_generations=n_generations,
+        devices=["cpu", "cpu"],
+    )
+    trials = study.get_trials()
+    lost = [trial.number for trial in trials if trial.state == TrialState.FAIL]
+    assert len(trials) == study.sampler.n_trials(n_generations)
+    assert lost == sorted(killer.killed)
+    assert all(trial.state.is_finished() for trial in trials)
+    check_lineage(trials, RULES)
+    return lost
+
+
+if __name__ == "__main__":
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    logging.getLogger("epbt_optuna").setLevel(logging.ERROR)
+    start = time.perf_counter()
+    with TemporaryDirectory() as name:
+        lost = run(Path(name), n_kills=20, n_generations=15)
+    sys.stdout.write(
+        f"20 workers killed in mid-trial, {len(lost)} trials lost: {lost}; the run ended and all "
+        f"checks passed in {time.perf_counter() - start:.0f} s\n"
+    )

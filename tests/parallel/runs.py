@@ -1,0 +1,63 @@
+"""Studies and objectives for the tests of many workers. No torch: worker processes start sooner."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
+
+from epbt_optuna import EPBTSampler
+from epbt_optuna.journal import JournalLock
+from tests.replay import Rules
+
+__all__ = ["RULES", "Marking", "journal_study", "quick", "trials_in"]
+
+RULES = Rules(population_size=6, n_elites=3, direction=StudyDirection.MAXIMIZE)
+
+
+def journal_study(path: Path) -> optuna.Study:
+    """Create, or open again, a study that other processes can reach."""
+    return optuna.create_study(
+        study_name="study",
+        storage=JournalStorage(JournalFileBackend(str(path), lock_obj=JournalLock(path))),
+        sampler=EPBTSampler(RULES.population_size, n_elites=RULES.n_elites, seed=0),
+        direction=RULES.direction,
+        load_if_exists=True,
+    )
+
+
+def quick(trial: optuna.Trial) -> float:
+    """Take no time."""
+    return -abs(trial.suggest_float("x", -1, 1))
+
+
+class Marking:
+    """An objective that leaves a file `<number>-<pid>` where it begins, and takes its time.
+
+    Args:
+        folder: For the files.
+        seconds: How long a trial takes.
+    """
+
+    def __init__(self, folder: Path, seconds: float) -> None:
+        self.folder = folder
+        self.seconds = seconds
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        value = quick(trial)
+        (self.folder / f"{trial.number}-{os.getpid()}").touch()
+        end = time.monotonic() + self.seconds
+        while time.monotonic() < end:
+            time.sleep(0.01)
+        return value
+
+
+def trials_in(folder: Path) -> dict[int, int]:
+    """Return the process of each trial that has begun, by its number."""
+    names = [path.name.split("-") for path in folder.glob("*-*")]
+    return {int(number): int(process) for number, process in names}

@@ -1,0 +1,160 @@
+"""Runs that end early: Ctrl-C, once and twice, and a driver that is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from epbt_optuna import EPBTSampler
+from epbt_optuna.parallel import optimize
+from epbt_optuna.parallel._interrupts import Interrupts
+from tests.parallel.program import N_GENERATIONS
+from tests.parallel.runs import RULES, journal_study, quick, trials_in
+from tests.replay import check_lineage
+
+ROOT = Path(__file__).parents[2]
+LONG = 600.0  # seconds: what is still there by then hangs
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def is_there(process: int) -> bool:
+    status = Path(f"/proc/{process}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start the program with two workers and wait until both run a trial."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start_program(engine: str, seconds: float) -> subprocess.Popen[str]:
+        program = subprocess.Popen(
+            [sys.executable, "-m", "tests.parallel.program", engine, str(tmp_path), str(seconds)],
+            cwd=ROOT,
+            start_new_session=True,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(program)
+        wait_until(lambda: len(trials_in(tmp_path)) == 2 or program.poll() is not None)
+        return program
+
+    yield start_program
+    for program in started:
+        if program.poll() is None:
+            os.killpg(program.pid, signal.SIGKILL)
+        program.communicate()
+
+
+def press_ctrl_c(program: subprocess.Popen[str]) -> None:
+    """Send what a terminal sends: the signal to the program and all its children."""
+    os.killpg(program.pid, signal.SIGINT)
+
+
+def check_resumes(folder: Path) -> None:
+    """Check that nothing is half recorded, and that the same call brings the run to its end."""
+    study = journal_study(folder / "log")
+    assert not study.get_trials(states=(TrialState.RUNNING, TrialState.WAITING))
+    optimize(study, quick, n_generations=N_GENERATIONS, workers=2, engine="thread")
+    assert isinstance(study.sampler, EPBTSampler)
+    assert len(study.trials) == study.sampler.n_trials(N_GENERATIONS)
+    check_lineage(study.trials, RULES)
+
+
+def test_ctrl_c_fails_what_processes_run_and_leaves_nobody_behind(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    program = start("process", LONG)
+    press_ctrl_c(program)
+    _, errors = program.communicate(timeout=60)
+    assert program.returncode == -signal.SIGINT, errors
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+    assert not any(map(is_there, trials_in(tmp_path).values()))
+    states = [trial.state for trial in journal_study(tmp_path / "log").trials]
+    assert states == [TrialState.FAIL, TrialState.FAIL]
+    check_resumes(tmp_path)
+
+
+def test_ctrl_c_lets_threads_finish_what_they_run(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    program = start("thread", 2.0)
+    press_ctrl_c(program)
+    _, errors = program.communicate(timeout=60)
+    assert program.returncode == -signal.SIGINT, errors
+    assert "ending 2 running trials" in errors
+    states = [trial.state for trial in journal_study(tmp_path / "log").trials]
+    assert states == [TrialState.COMPLETE, TrialState.COMPLETE]
+    check_resumes(tmp_path)
+
+
+def test_a_second_ctrl_c_fails_what_threads_run(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    program = start("thread", 5.0)
+    press_ctrl_c(program)
+    assert program.stderr is not None
+    assert any(
+        "Once more to fail them at once" in line for line in iter(program.stderr.readline, "")
+    )
+    press_ctrl_c(program)
+    study = journal_study(tmp_path / "log")
+    wait_until(lambda: all(trial.state == TrialState.FAIL for trial in study.trials))
+    assert all(map(is_there, trials_in(tmp_path).values()))  # a thread cannot be killed...
+    program.communicate(timeout=60)
+    states = [trial.state for trial in study.trials]
+    assert states == [TrialState.FAIL, TrialState.FAIL]  # ... but what it tells comes too late
+    check_resumes(tmp_path)
+
+
+def test_workers_end_when_their_driver_is_killed(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    program = start("process", LONG)
+    workers = set(trials_in(tmp_path).values())
+    assert len(workers) == 2
+    assert all(map(is_there, workers))
+    program.kill()
+    wait_until(lambda: not any(map(is_there, workers)))
+
+
+def test_ctrl_c_is_held_back_until_it_is_let_through() -> None:
+    reached = []
+    with pytest.raises(KeyboardInterrupt), Interrupts() as interrupts:  # noqa: PT012, its point
+        signal.raise_signal(signal.SIGINT)
+        reached.append("the end of what must not be interrupted")
+        with interrupts.let_through():
+            reached.append("more")
+    assert reached == ["the end of what must not be interrupted"]
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_that_was_never_let_through_comes_at_the_end() -> None:
+    with pytest.raises(KeyboardInterrupt), Interrupts():
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_handler_of_the_users_own_is_left_alone() -> None:
+    pressed = []
+    previous = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
+    try:
+        with Interrupts():
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    assert pressed == [True]
