@@ -14,6 +14,17 @@ __all__ = ["CheckpointError", "Record"]
 
 _CHECKPOINT_KEY = "epbt:checkpoint"
 
+# JSON's; whoever can write to the database may have written something else.
+_TYPES: dict[str, type] = {
+    "trial": int,
+    "artifact": str,
+    "size": int,
+    "sha256": str,
+    "kind": str,
+    "final": bool,
+    "format": int,
+}
+
 
 class CheckpointError(RuntimeError):
     """A checkpoint is missing, damaged, or could not be written; the message names the trial."""
@@ -55,8 +66,9 @@ class Record:
         record = system_attrs.get(_CHECKPOINT_KEY)
         if record is None:
             return None
-        values = {name: record.get(name) for name in _TYPES} if isinstance(record, dict) else {}
-        if any(type(values.get(name)) is not expected for name, expected in _TYPES.items()):
+        known = record if isinstance(record, dict) else {}
+        values: dict[str, Any] = {name: known.get(name) for name in _TYPES}
+        if any(type(values[name]) is not expected for name, expected in _TYPES.items()):
             raise CheckpointError(
                 f"The checkpoint of trial {number} has a record that cannot be read: {record!r}."
             )
@@ -77,15 +89,3 @@ class Record:
     def write(self, trial: Trial) -> None:
         """Record the checkpoint in a running trial."""
         write_system_attr(trial.study, trial, _CHECKPOINT_KEY, asdict(self))
-
-
-# JSON's; whoever can write to the database may have written something else.
-_TYPES: dict[str, type] = {
-    "trial": int,
-    "artifact": str,
-    "size": int,
-    "sha256": str,
-    "kind": str,
-    "final": bool,
-    "format": int,
-}

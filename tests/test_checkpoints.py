@@ -339,9 +339,10 @@ def test_a_file_of_a_newer_format_says_so(tmp_path: Path) -> None:
         load_bytes_as_trial_0(tmp_path / "folder", file.read_bytes())
 
 
-def test_a_torch_file_that_is_no_checkpoint_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [[1, 2], {"format": 1}, {"format": True, "state": {}}])
+def test_a_torch_file_that_is_no_checkpoint_says_so(tmp_path: Path, content: Any) -> None:
     file = tmp_path / "other.pt"
-    torch.save([1, 2], file)
+    torch.save(content, file)
     with pytest.raises(CheckpointError, match="was not written by a CheckpointStore"):
         load_bytes_as_trial_0(tmp_path / "folder", file.read_bytes())
 

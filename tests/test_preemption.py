@@ -62,6 +62,17 @@ def test_a_retry_goes_on_from_the_last_partial_checkpoint(
     assert lineage(study, retry.number) == lineage(study, trial.number)
 
 
+def test_a_retry_goes_on_from_what_was_saved_since_the_trial_was_read(
+    study: optuna.Study, checkpoints: CheckpointStore
+) -> None:
+    trial = cut_off(study)
+    checkpoints.save(trial, {"epoch": 9}, final=False)
+    read = study.trials[trial.number]
+    checkpoints.save(trial, {"epoch": 10}, final=False)
+    resume(study, read)
+    assert checkpoints.inherit(study.ask()) == {"epoch": 10}
+
+
 def test_a_retry_of_a_trial_that_saved_nothing_starts_from_the_parent(
     study: optuna.Study, checkpoints: CheckpointStore
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.trial import TrialState
 
 from epbt_optuna import CheckpointError, CheckpointStore, EPBTSampler, PBTSampler, resume
+from epbt_optuna._optuna import read_study_attrs
 from epbt_optuna._retention import Retention
 
 _T = TypeVar("_T")
@@ -101,6 +102,16 @@ def test_the_best_trial_is_kept_though_no_elite_is(checkpoints: CheckpointStore)
     run(study, checkpoints, 9, 1, 2, 3, 4, 5)
     checkpoints.collect(study)
     assert kept(study, checkpoints) == {0, 4, 5}
+
+
+def test_of_several_best_trials_the_one_named_best_and_the_newest_are_kept(
+    checkpoints: CheckpointStore,
+) -> None:
+    study = make_study()
+    run(study, checkpoints, *[9] * 12, 1, 2)
+    assert study.best_trial.number == 0
+    checkpoints.collect(study)
+    assert kept(study, checkpoints) == {0, 10, 11, 12, 13}
 
 
 def test_the_parent_of_a_running_trial_is_kept_however_old(checkpoints: CheckpointStore) -> None:
@@ -235,7 +246,8 @@ def test_the_callback_collects_at_the_end_of_each_generation(tmp_path: Path) -> 
 
 def leave_behind(folder: Path, study: optuna.Study, seconds_ago: float, suffix: str) -> Path:
     """Put a file there as a crashed writer of this study would have."""
-    prefix = study._storage.get_study_system_attrs(study._study_id)["epbt:checkpoints"]
+    keys = study._storage.get_study_system_attrs(study._study_id)
+    (prefix,) = (k.split(":")[-1] for k in keys if k.startswith("epbt:checkpoints:"))
     hidden, ending = ("", "pt") if suffix == "pt" else (".", "pt.tmp")
     path = folder / f"{hidden}{prefix}000099-{seconds_ago:.0f}.{ending}"
     path.write_bytes(b"cut off")
@@ -272,6 +284,46 @@ def test_files_of_others_are_never_touched(tmp_path: Path) -> None:
     checkpoints.collect(mine, grace=0)
     assert all(path.exists() for path in foreign)
     assert kept(other, checkpoints) == set(range(10))
+
+
+def test_a_trial_added_from_another_study_lends_its_checkpoint_and_keeps_it(
+    checkpoints: CheckpointStore,
+) -> None:
+    old, new = make_study(), make_study()
+    run(old, checkpoints, 1, 2, 3, 4)
+    new.add_trials(old.trials)
+    child = new.ask()
+    parent = new.trials[child.number].system_attrs["epbt:lineage"]["parent"]
+    assert checkpoints.inherit(child) == {"number": parent}
+    run(new, checkpoints, *range(10, 30))
+    new.tell(child, 0.0)
+    removed = checkpoints.collect(new, grace=0)
+    assert min(removed) > 3
+    assert kept(old, checkpoints) == {0, 1, 2, 3}
+
+
+def test_two_workers_that_begin_at_the_same_moment_collect_each_others_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, one, other = make_study(), CheckpointStore(tmp_path), CheckpointStore(tmp_path)
+    last = "epbt:checkpoints:epbt-ffffffffffff-"  # of several, the first in order is used
+    study._storage.set_study_system_attr(study._study_id, last, True)
+    run(study, one, 1)
+    attrs: list[dict[str, str]] = [{}]  # as the other one read them before
+
+    def read_too_early(study: optuna.Study) -> Mapping[str, str]:
+        return attrs.pop() if attrs else read_study_attrs(study)
+
+    monkeypatch.setattr("epbt_optuna._vault.read_study_attrs", read_too_early)
+    run(study, other, 2)
+    assert len({path.name[:18] for path in tmp_path.iterdir()}) == 2, "they drew one name"
+    (of_the_other,) = tmp_path.glob("*-000001-*")
+    orphan = Path(f"{of_the_other}-orphan")
+    orphan.write_bytes(b"cut off")
+    run(study, one, 3, 4, 5, 6, 7, 8)
+    assert {0, 1} <= {*one.collect(study, grace=0)}
+    assert kept(study, one) == population(study, 2)
+    assert not orphan.exists()
 
 
 def test_an_artifact_store_is_collected_too(tmp_path: Path) -> None:

@@ -8,17 +8,13 @@ from contextlib import closing, contextmanager
 import optuna
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages.journal import JournalFileBackend
 
+from epbt_optuna.journal import JournalLock
 from tests.replay import Rules
 from tests.servers import open_grpc
 
-__all__ = ["JOURNAL_GRACE_SECONDS", "opened_study"]
-
-# How long a lock file of the journal may stand unchanged before it counts as a dead worker's.
-# Optuna's default is 30 s, and it warns below 3 s: a living writer must never take as long. Here
-# the disk is a local one and the drill has no time.
-JOURNAL_GRACE_SECONDS = 1
+__all__ = ["opened_study"]
 
 
 @contextmanager
@@ -50,9 +46,7 @@ def _opened_storage(url: str) -> Iterator[BaseStorage]:
             yield storage
     elif url.startswith("journal:///"):
         path = url.removeprefix("journal:///")
-        lock = JournalFileOpenLock(path)
-        lock.grace_period = JOURNAL_GRACE_SECONDS
-        yield JournalStorage(JournalFileBackend(path, lock_obj=lock))
+        yield JournalStorage(JournalFileBackend(path, lock_obj=JournalLock(path)))
     else:
         database = RDBStorage(url)
         try:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna import EPBTSampler, PBTSampler, ask_generation
@@ -157,3 +158,21 @@ def test_processes_share_a_study_without_a_duplicate_or_an_error(
     url = postgres.new_database() if kind == "postgres" else grpc_proxy.url
     drill = writers.Drill(url, n_processes=4, n_trials=25, population_size=12)
     writers.check_writing(drill, writers.run(drill))
+
+
+def test_a_worker_goes_on_after_postgres_has_dropped_its_connection_if_it_pings_before(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """As after a restart of the server; Optuna itself asks for the ping on MySQL only."""
+    sampler, training = SAMPLERS["EPBT"](), Training(tmp_path)
+    storage = RDBStorage(postgres.new_database(), engine_kwargs={"pool_pre_ping": True})
+    study = optuna.create_study(storage=storage, sampler=sampler, direction=RULES.direction)
+    for _ in range(3):
+        study.optimize(training, n_trials=5)
+        postgres.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            f"WHERE datname = '{storage.engine.url.database}'"
+        )
+    check_lineage(study.get_trials(), rules_of(sampler))
+    assert [trial.state for trial in study.get_trials()] == [TrialState.COMPLETE] * 15
+    storage.engine.dispose()
