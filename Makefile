@@ -25,7 +25,7 @@ docs: .venv/installed ## build the documentation site into site/; a broken link 
 bench: .venv/installed ## figures, never pass or fail
 	$(BIN)/python -m tests.benchmarks
 
-drill: .venv/installed ## kill, crowd and outlast runs for a quarter of an hour (needs PostgreSQL)
+drill: .venv/installed ## kill, crowd and outlast runs for half an hour (needs PostgreSQL)
 	$(BIN)/python -m tests.drills
 
 .venv/installed: pyproject.toml

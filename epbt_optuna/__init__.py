@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from epbt_optuna.pruner import EPBTPruner
     from epbt_optuna.restore import restore_optimizer
     from epbt_optuna.samplers import EPBTSampler, PBTSampler, ask_generation
+    from epbt_optuna.tracking.mlflow import MLflowTracker
 
 __version__ = "0.1.0"
 
@@ -40,6 +41,7 @@ _MODULES = {
     "EPBTSampler": "samplers",
     "Elitism": "operators",
     "GaussianMutation": "operators",
+    "MLflowTracker": "tracking.mlflow",
     "PBTSampler": "samplers",
     "PerturbOrResample": "operators",
     "TaylorGLOLoss": "losses",
@@ -61,6 +63,7 @@ __all__ = [
     "EPBTSampler",
     "Elitism",
     "GaussianMutation",
+    "MLflowTracker",
     "PBTSampler",
     "PerturbOrResample",
     "TaylorGLOLoss",

@@ -8,8 +8,10 @@ and optimizer for all. A fraction of the training and validation labels is wrong
 from __future__ import annotations
 
 import argparse
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,6 +34,7 @@ from epbt_optuna import (
     TournamentSelection,
     is_trainable,
 )
+from epbt_optuna.tracking import MLflowTracker
 
 T = TypeVar("T")
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -66,6 +69,12 @@ class Settings:
     tournament_size: int
     only_trainable: bool = True
     pruner: BasePruner = field(default_factory=NopPruner)
+    logs_to_mlflow: bool = False  # the study of seed 0; one shows as much as five
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's database of this run."""
+        return f"sqlite:///{self.folder.resolve()}/mlflow.db"
 
     @property
     def sampler(self) -> EPBTSampler:
@@ -225,6 +234,29 @@ def open_study(settings: Settings, seed: int) -> tuple[optuna.Study, CheckpointS
     return study, CheckpointStore(folder / "checkpoints")
 
 
+@contextmanager
+def tracked(settings: Settings, seed: int, study: optuna.Study) -> Iterator[list[MLflowTracker]]:
+    """Yield the callbacks that log a study to MLflow: none, or one for seed 0's.
+
+    In the end it is all there, whatever an earlier run that was cut off has left out.
+    """
+    if not settings.logs_to_mlflow or seed != 0:
+        yield []
+        return
+    from mlflow import MlflowClient
+
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # not into the progress bar
+    client, name = MlflowClient(settings.tracking_uri), "label-noise"
+    if client.get_experiment_by_name(name) is None:
+        # MLflow's own choice for pictures would be the working directory.
+        client.create_experiment(name, (settings.folder / "mlruns").resolve().as_uri())
+    n_before = len(study.get_trials(deepcopy=False))
+    with MLflowTracker(settings.tracking_uri, experiment=name) as tracker:
+        yield [tracker]
+    if n_before == len(study.get_trials(deepcopy=False)):  # else the tracker has seen to it
+        tracker.sync(study)
+
+
 def evolve(
     settings: Settings, seed: int, split: Split, report: Callable[[int], None]
 ) -> tuple[optuna.Study, nn.Module]:
@@ -232,14 +264,16 @@ def evolve(
     study, checkpoints = open_study(settings, seed)
     n_done = len(study.get_trials(deepcopy=False))
     report(n_done * settings.epochs_per_generation)
-    study.optimize(
-        partial(objective, settings=settings, seed=seed, split=split, checkpoints=checkpoints),
-        n_trials=settings.sampler.n_trials(settings.n_generations) - n_done,
-        callbacks=[
-            checkpoints.collector(),
-            lambda _study, _trial: report(settings.epochs_per_generation),
-        ],
-    )
+    with tracked(settings, seed, study) as trackers:
+        study.optimize(
+            partial(objective, settings=settings, seed=seed, split=split, checkpoints=checkpoints),
+            n_trials=settings.sampler.n_trials(settings.n_generations) - n_done,
+            callbacks=[
+                checkpoints.collector(),
+                lambda _study, _trial: report(settings.epochs_per_generation),
+                *trackers,
+            ],
+        )
     network = settings.make_network()
     network.load_state_dict(checkpoints.load(study.best_trial)["network"])
     return study, network

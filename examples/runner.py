@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from queue import Empty
 from statistics import mean, stdev
 from typing import Any, TypeVar
@@ -19,9 +20,21 @@ from tqdm import tqdm
 
 from epbt_optuna import TaylorGLOLoss
 from epbt_optuna.lineage import ancestry
+from epbt_optuna.visualization import (
+    plot_generations,
+    plot_lineage,
+    plot_loss_functions,
+    plot_schedule,
+)
 from examples.label_noise import STANDARD_LOSSES, Settings, open_study, run_seed
 
 T = TypeVar("T")
+PICTURES: dict[str, Callable[[optuna.Study], Any]] = {
+    "lineage": plot_lineage,
+    "generations": plot_generations,
+    "schedule": plot_schedule,
+    "losses": plot_loss_functions,
+}
 
 
 def run_jobs(
@@ -48,7 +61,22 @@ def run(settings: Settings) -> None:
     console = Console()
     console.print(table_of_accuracies(outcomes, settings))
     console.print(table_of_losses(settings, seed=0))
+    pictures = draw_pictures(settings, seed=0)
     console.print(f"Studies and checkpoints are in {settings.folder}; run again to go on.")
+    console.print(f"Pictures of seed 0: {', '.join(map(str, pictures))}", soft_wrap=True)
+    if settings.logs_to_mlflow:
+        command = f"mlflow ui --backend-store-uri {settings.tracking_uri}"
+        console.print(f"To browse its trials and its lineage: {command}", soft_wrap=True)
+
+
+def draw_pictures(settings: Settings, seed: int) -> list[Path]:
+    """Draw the study of a seed into the run's folder; return the files."""
+    study, _ = open_study(settings, seed)
+    files = []
+    for name, plot in PICTURES.items():
+        files.append(settings.folder / f"{name}.html")
+        plot(study).write_html(files[-1], include_plotlyjs="directory")
+    return files
 
 
 def table_of_accuracies(outcomes: list[dict[str, Any]], settings: Settings) -> Table:

@@ -221,6 +221,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     torch.set_num_threads(1)
     ray.init(
+        "local",
         num_cpus=N_WORKERS,
         include_dashboard=False,
         log_to_driver=False,

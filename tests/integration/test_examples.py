@@ -10,9 +10,10 @@ import numpy as np
 import optuna
 import pytest
 import torch
+from mlflow import MlflowClient
 from optuna.trial import TrialState
 
-from examples import ask_tell, digits, fashion_mnist, label_noise
+from examples import ask_tell, digits, fashion_mnist, label_noise, parallel_gpus
 
 SMALL = ["--population", "4", "--generations", "3", "--epochs", "1", "--workers", "2"]
 N_TRIALS = 4 + 2 * 2
@@ -25,6 +26,7 @@ def study_of(folder: Path) -> optuna.Study:
     return optuna.load_study(study_name="label-noise", storage=storage)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # SQLAlchemy's, of MLflow
 def test_the_demo_runs_resumes_and_says_how_every_loss_did(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -42,10 +44,31 @@ def test_the_demo_runs_resumes_and_says_how_every_loss_did(
 
     study = study_of(seeds[0])
     study.ask()  # a trial that a killed run left behind
+    (run,) = tmp_path.iterdir()
+    check_what_is_left_to_look_at(run, printed)
     digits.main(arguments)
     again = capsys.readouterr().out
+    check_what_is_left_to_look_at(run, again)
     assert again.splitlines()[:12] == printed.splitlines()[:12]
     assert study.trials[-1].state == TrialState.FAIL
+
+
+def check_what_is_left_to_look_at(run: Path, printed: str) -> None:
+    """Check that seed 0 is in MLflow, each trial once, and that the pictures are drawn."""
+    uri = f"sqlite:///{run}/mlflow.db"
+    assert f"mlflow ui --backend-store-uri {uri}\n" in printed
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("label-noise")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], "tags.`epbt.role` = 'trial'")
+    ended = [t for t in study_of(run / "seed-0").trials if t.state.is_finished()]
+    numbers = {int(child.data.tags["epbt.trial"]) for child in runs}
+    assert len(runs) == len(numbers)
+    assert numbers >= {t.number for t in ended if t.state == TrialState.COMPLETE}
+    assert list((run / "mlruns").rglob("lineage.png"))
+    for name in ("lineage", "generations", "schedule", "losses"):
+        assert str(run / f"{name}.html") in printed
+        assert "plotly" in (run / f"{name}.html").read_text()
 
 
 def test_exactly_the_wanted_share_of_labels_is_wrong() -> None:
@@ -156,3 +179,14 @@ def test_training_together_is_training_alone() -> None:
     for name, value in together.items():
         for i in range(2):
             assert torch.allclose(value[i], alone[i][name][0], atol=1e-4)
+
+
+def test_many_workers_finish_a_study_that_the_same_command_does_not_begin_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--population", "4", "--generations", "3", "--workers", "2"]
+    for _ in range(2):
+        parallel_gpus.main([*arguments, "--folder", str(tmp_path)])
+        printed = capsys.readouterr().out
+        assert f"of {N_TRIALS} is the fittest" in printed
+        assert "Trials by device: c" in printed, "cpu, or cuda"

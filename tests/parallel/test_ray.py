@@ -198,7 +198,7 @@ def test_a_killed_process_loses_its_trial_unless_that_may_run_again(
         assert all(trial.intermediate_values == {0: trial.value} for trial in study.trials)
     else:
         assert lost == [2, 7]
-        assert "Trials lost with their workers: [2, 7]" in caplog.text
+        assert "lost with their workers: [2, 7]" in caplog.text
 
 
 def test_a_trial_that_was_told_is_not_run_again(

@@ -1,0 +1,104 @@
+"""A study in brief, in words: what `epbt summary` and the dashboard's note say of it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+from optuna import Study
+
+from epbt_optuna.lineage.generations import GenerationSummary, summarize_generations
+from epbt_optuna.lineage.history import History
+
+__all__ = ["GENERATION_COLUMNS", "facts", "format_number", "generation_rows"]
+
+GENERATION_COLUMNS = (
+    "gen", "trials", "pruned", "failed", "best", "mean", "median", "worst", "diversity", "epochs",
+    "trial",
+)  # fmt: skip
+"""Names of the columns of `generation_rows`; the last is the fittest alive."""
+
+_WORDS = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
+
+
+def facts(study: Study) -> list[tuple[str, str]]:
+    """Return what there is to say of a study as a whole: pairs of a name and a text.
+
+    Raises:
+        ValueError: The study is empty, or no sampler of ours has asked a trial in it.
+    """
+    history = History.of(study)
+    p, k = history.generations.population_size, history.generations.n_elites
+    states = Counter(_WORDS.get(trial.state.name, "waiting") for trial in history.trials)
+    last = len(history.of_generation(history.n_generations - 1))
+    wanted = len(history.generations.numbers(history.n_generations - 1))
+    progress = "" if last == wanted else f", the last with {last} of its {wanted} trials"
+    n_reports = sum(len(trial.intermediate_values) for trial in history.trials)
+    return [
+        ("direction", history.direction.name.lower()),
+        ("population", f"{p} individuals, {k} of them elites"),
+        ("generations", f"{history.n_generations}{progress}"),
+        (
+            "trials",
+            f"{len(history.trials)}: " + ", ".join(f"{n} {state}" for state, n in states.items()),
+        ),
+        ("epochs", f"{n_reports:,} (values reported)"),
+        *_times(history),
+        *_best(history),
+    ]
+
+
+def generation_rows(study: Study) -> list[tuple[str, ...]]:
+    """Return a row for each generation that has begun: `GENERATION_COLUMNS`, as texts.
+
+    Raises:
+        ValueError: As for `facts`.
+    """
+    return [_row(summary) for summary in summarize_generations(study)]
+
+
+def format_number(value: float) -> str:
+    """Return a number as it is shown; nothing for NaN, which says that there is none."""
+    return "" if math.isnan(value) else f"{value:.4g}"
+
+
+def _row(summary: GenerationSummary) -> tuple[str, ...]:
+    n_trials = summary.n_complete + summary.n_pruned + summary.n_failed + summary.n_unfinished
+    return (
+        str(summary.generation),
+        f"{n_trials - summary.n_unfinished}/{n_trials}" if summary.n_unfinished else str(n_trials),
+        *(str(count or "") for count in (summary.n_pruned, summary.n_failed)),
+        *map(format_number, (summary.best, summary.mean, summary.median, summary.worst)),
+        format_number(summary.diversity),
+        f"{summary.n_reports:,}",
+        "" if summary.best_trial is None else str(summary.best_trial),
+    )
+
+
+def _times(history: History) -> list[tuple[str, str]]:
+    begun = [trial.datetime_start for trial in history.trials if trial.datetime_start]
+    ended = [trial.datetime_complete for trial in history.trials if trial.datetime_complete]
+    lines = []
+    if begun:
+        lines.append(("first trial", f"{min(begun):%Y-%m-%d %H:%M:%S}"))
+    if ended:
+        lines.append(("last ended", f"{max(ended):%Y-%m-%d %H:%M:%S}"))
+    return lines
+
+
+def _best(history: History) -> list[tuple[str, str]]:
+    best = history.best
+    if best is None:
+        return [("best", "none: no trial is complete and feasible")]
+    params = ", ".join(
+        f"{name}={format_number(value) if isinstance(value, float) else value}"
+        for name, value in best.params.items()
+    )
+    generation = history.generations.of(best.number)
+    return [
+        (
+            "best",
+            f"trial {best.number} of generation {generation}: {format_number(best.values[0])}",
+        ),
+        ("its params", params or "none"),
+    ]

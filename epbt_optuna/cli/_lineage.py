@@ -1,0 +1,150 @@
+"""`epbt lineage`: one ancestry line by line, or the whole forest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import networkx
+from optuna import Study
+
+from epbt_optuna._overview import format_number
+from epbt_optuna.cli._console import Row, console, fitted_table
+from epbt_optuna.lineage import ancestry, lineage_graph
+
+__all__ = ["print_ancestry", "print_forest"]
+
+_WORDS = {"PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
+_COLUMNS = ("", "gen", "trial", "fitness", "mate")
+_LEGEND = (
+    "◇ begins afresh; ○ goes on with the weights of the one above in its column; ├─○ branches off "
+    "from it; ◆ and ● are the ancestry of {}."
+)
+_ANCESTRY, _FAINT = "bold green", "dim"
+
+
+@dataclass(frozen=True)
+class _Forest:
+    """Whose weights went where.
+
+    Attributes:
+        trials: What `lineage_graph` says of each trial, by number.
+        parents: The parent of each trial that has one.
+        mates: The mate of each trial that has one.
+        children: The children of each trial, by number.
+        n_descendants: How many trials have weights that come from each trial's.
+    """
+
+    trials: Mapping[int, dict[str, Any]]
+    parents: Mapping[int, int]
+    mates: Mapping[int, int]
+    children: Mapping[int, list[int]]
+    n_descendants: Mapping[int, int]
+
+    @classmethod
+    def of(cls, study: Study) -> _Forest:
+        """Read a study."""
+        graph = lineage_graph(study)
+        weights, crossover = (
+            {child: parent for parent, child, kind in graph.edges(data="kind") if kind == wanted}
+            for wanted in ("weights", "crossover")
+        )
+        children: dict[int, list[int]] = {trial: [] for trial in sorted(graph)}
+        for child in sorted(weights):
+            children[weights[child]].append(child)
+        n_descendants = dict.fromkeys(graph, 0)
+        tree = networkx.DiGraph((parent, child) for child, parent in weights.items())
+        for parent in reversed(list(networkx.topological_sort(tree))):
+            n_descendants[parent] = sum(1 + n_descendants[child] for child in children[parent])
+        return cls(dict(graph.nodes(data=True)), weights, crossover, children, n_descendants)
+
+    def cells(self, trial: int, indent: str, *, is_ancestor: bool) -> tuple[str, ...]:
+        """Return a trial as cells of `_COLUMNS`."""
+        node, mate = self.trials[trial], self.mates.get(trial)
+        mark = ("●◆" if is_ancestor else "○◇")[trial not in self.parents]
+        return (
+            indent + mark,
+            str(node["generation"]),
+            str(trial),
+            _WORDS.get(node["state"]) or format_number(node["value"]),
+            "" if mate is None else f"× {mate}",
+        )
+
+    def lines(self, straight: set[int]) -> Iterator[tuple[int, int, bool]]:
+        """Yield each trial, how far it is indented, and whether it branches off there.
+
+        The child with most descendants goes straight on below its parent, and the others branch
+        off; so the depth is logarithmic, and no run is too long to be shown.
+
+        Args:
+            straight: Trials that go straight on in any case.
+        """
+        founders = [trial for trial in self.children if trial not in self.parents]
+        stack = [(trial, 0, False) for trial in reversed(founders)]
+        while stack:
+            trial, depth, branches_off = stack.pop()
+            yield trial, depth, branches_off
+            if children := self.children[trial]:
+                heir = max(children, key=lambda c: (c in straight, self.n_descendants[c], -c))
+                stack.append((heir, depth, False))
+                branches = (child for child in reversed(children) if child != heir)
+                stack.extend((child, depth + 1, True) for child in branches)
+
+
+def print_ancestry(study: Study, trial: int | None) -> None:
+    """Print the ancestry of a trial, the best by default, a line for each ancestor.
+
+    Raises:
+        ValueError: As for `ancestry`.
+    """
+    chain = [ancestor.number for ancestor in ancestry(study, trial)]
+    forest = _Forest.of(study)
+    last = chain[-1]
+    best = ", the best" if forest.trials[last]["best"] else ""
+    columns = (*_COLUMNS, "other children", "descendants", "alive until")
+    expendable = ("alive until", "other children", "descendants", "mate")
+    _print(
+        f"{study.study_name}: the ancestry of trial {last}{best}",
+        columns,
+        [(_ancestor(number, forest, last), "bold" if number == last else None) for number in chain],
+        expendable,
+    )
+
+
+def print_forest(study: Study, trial: int | None) -> None:
+    """Print every trial below its parent, with the ancestry of one emphasised.
+
+    Raises:
+        ValueError: The study is empty or not ours, or there is no such trial.
+    """
+    forest = _Forest.of(study)
+    if trial is None:
+        straight = {number for number, node in forest.trials.items() if node["in_best_ancestry"]}
+    else:
+        straight = {ancestor.number for ancestor in ancestry(study, trial)}
+    rows: list[Row] = []
+    for number, depth, branches_off in forest.lines(straight):
+        indent = "│ " * (depth - branches_off) + "├─" * branches_off
+        cells = forest.cells(number, indent, is_ancestor=number in straight)
+        is_plain = forest.trials[number]["state"] == "COMPLETE"
+        rows.append((cells, _ANCESTRY if number in straight else None if is_plain else _FAINT))
+    _print(f"{study.study_name}: {len(rows)} trials", _COLUMNS, rows, ("mate",))
+    console().print(_LEGEND.format("the best" if trial is None else f"trial {trial}"), style=_FAINT)
+
+
+def _ancestor(number: int, forest: _Forest, last: int) -> tuple[str, ...]:
+    n_others = len(forest.children[number]) - (number != last)
+    survives_until = forest.trials[number]["survives_until"]
+    return (
+        *forest.cells(number, "", is_ancestor=True),
+        str(n_others or ""),
+        str(forest.n_descendants[number] or ""),
+        "" if survives_until is None else f"gen {survives_until}",
+    )
+
+
+def _print(title: str, columns: Sequence[str], rows: list[Row], expendable: Sequence[str]) -> None:
+    terminal = console()
+    terminal.print(title, style="bold")
+    terminal.print(fitted_table(terminal, columns, rows, expendable=expendable))

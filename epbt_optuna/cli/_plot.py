@@ -1,0 +1,59 @@
+"""`epbt plot`: a picture of a study, by plotly or matplotlib as the file's name says."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+import numpy as np
+from optuna import Study
+
+__all__ = ["check_suffix", "draw"]
+
+_FUNCTIONS = {
+    "lineage": "plot_lineage",
+    "generations": "plot_generations",
+    "schedule": "plot_schedule",
+    "losses": "plot_loss_functions",
+}
+_STILL = (".png", ".svg", ".pdf")
+
+
+def check_suffix(out: Path) -> None:
+    """Raise if the file's name does not end in a format that can be written.
+
+    Raises:
+        click.BadParameter: It does not.
+    """
+    if out.suffix.lower() not in (".html", *_STILL):
+        raise click.BadParameter(
+            f"{out} must end in .html, {', '.join(_STILL[:-1])} or {_STILL[-1]}.",
+            param_hint="'--out'",
+        )
+
+
+def draw(what: str, study: Study, out: Path) -> None:
+    """Draw one of the pictures.
+
+    Args:
+        what: `"lineage"`, `"generations"`, `"schedule"` or `"losses"`.
+        study: The study.
+        out: The file.
+
+    Raises:
+        ImportError: The plotting package is not installed.
+        OSError: The file cannot be written.
+        ValueError: There is nothing to draw in the study.
+    """
+    if out.suffix.lower() == ".html":
+        from epbt_optuna import visualization
+
+        getattr(visualization, _FUNCTIONS[what])(study).write_html(out)
+        return
+    os.environ.setdefault("MPLBACKEND", "agg")  # no window is wanted
+    from epbt_optuna.visualization import matplotlib
+
+    axes = getattr(matplotlib, _FUNCTIONS[what])(study)
+    figure = np.ravel(axes)[0].figure
+    figure.savefig(out, dpi=150, bbox_inches="tight")

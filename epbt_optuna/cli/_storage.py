@@ -1,0 +1,151 @@
+"""Opens a study for looking at: nothing is created, and what is missing is said in a sentence."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import optuna
+from optuna import Study
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.pruners import NopPruner
+from optuna.samplers import RandomSampler
+from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from epbt_optuna.cli._errors import first_line
+from epbt_optuna.journal import JournalLock
+
+__all__ = ["open_study"]
+
+_GRPC_PORT = 13000  # Optuna's
+_GRPC_SECONDS = 5.0
+_MOST_NAMES = 20
+_SQLITE_MAGIC = b"SQLite format 3\x00"
+
+
+def open_study(storage: str, study_name: str | None) -> Study:
+    """Open a study that exists.
+
+    Args:
+        storage: A database's URL, a journal's (or SQLite's) file, or `grpc://host:port`.
+        study_name: The study's name; None where there is only one.
+
+    Raises:
+        ImportError: A driver is not installed.
+        OSError: The storage does not exist or cannot be reached.
+        ValueError: It is no storage of Optuna's, or has no such study.
+    """
+    opened = _open_storage(storage)
+    names = optuna.get_all_study_names(opened)
+    if not names:
+        raise ValueError(f"There is no study in {_shown(storage)}.")
+    if study_name is None and len(names) > 1:
+        raise ValueError(f"Say which study: {_shown(storage)} has {_listed(names)}.")
+    if study_name is not None and study_name not in names:
+        raise ValueError(
+            f"There is no study {study_name!r} in {_shown(storage)}; it has {_listed(names)}."
+        )
+    return optuna.load_study(
+        study_name=study_name or names[0],
+        storage=opened,
+        sampler=RandomSampler(),
+        pruner=NopPruner(),
+    )
+
+
+def _open_storage(storage: str) -> BaseStorage:
+    if storage.startswith("grpc://"):
+        return _open_grpc(storage)
+    if "://" in storage:
+        return _open_database(storage)
+    path = Path(storage)
+    if not path.is_file():
+        problem = "is not a file" if path.exists() else "does not exist"
+        raise OSError(
+            f"{storage} {problem}; a storage is a database's URL, a journal's file, or "
+            "grpc://host:port."
+        )
+    with path.open("rb") as file:
+        is_sqlite = file.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC
+    return _open_database(f"sqlite:///{path}") if is_sqlite else _open_journal(path)
+
+
+def _open_journal(path: Path) -> BaseStorage:
+    try:
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=JournalLock(path)))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # lines of something else
+        raise ValueError(f"{path} is no journal of Optuna's.") from error
+
+
+def _open_database(storage: str) -> BaseStorage:
+    try:
+        url = make_url(storage)
+    except ArgumentError as error:
+        raise ValueError(f"{storage!r} is no URL of a database: {first_line(error)}.") from error
+    if url.get_backend_name() == "sqlite":
+        _require_file(url)
+    try:
+        # Without a pool no connection is open when the command is done.
+        return RDBStorage(storage, {"poolclass": NullPool}, skip_table_creation=True)
+    except ImportError as error:
+        raise ImportError(
+            f"{_shown(storage)} needs a driver that is not installed: {first_line(error)}."
+        ) from error
+    except (SQLAlchemyError, StorageInternalError) as error:
+        reason = first_line(error)
+        if "version_info" in reason or "not a database" in reason:  # Optuna's first table
+            raise ValueError(f"{_shown(storage)} is no storage of Optuna's: {reason}.") from error
+        raise OSError(f"{_shown(storage)} cannot be opened: {reason}.") from error
+    except RuntimeError as error:  # another release's tables
+        raise ValueError(f"{_shown(storage)} cannot be read: {error}") from error
+
+
+def _require_file(url: URL) -> None:
+    """Raise if there is no such file, which SQLite would create."""
+    if not url.database or url.database == ":memory:":
+        raise ValueError(f"{url} is in memory: there is nothing in it to look at.")
+    path = Path(urlsplit(url.database).path if url.database.startswith("file:") else url.database)
+    if not path.is_file():
+        raise OSError(f"There is no database {path}.")
+
+
+def _open_grpc(storage: str) -> BaseStorage:
+    try:
+        address = urlsplit(storage)
+        host, port = address.hostname, address.port or _GRPC_PORT
+    except ValueError as error:  # the port is no number
+        raise ValueError(f"{storage} is not of the form grpc://host:port: {error}.") from error
+    if host is None:
+        raise ValueError(f"{storage} is not of the form grpc://host:port.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            proxy = GrpcStorageProxy(host=host, port=port)
+        proxy.wait_server_ready(timeout=_GRPC_SECONDS)
+    except ImportError as error:
+        raise ImportError(
+            f"{storage} needs gRPC, which is not installed: pip install grpcio protobuf"
+        ) from error
+    except ConnectionError as error:
+        raise OSError(
+            f"No gRPC proxy answered at {storage} within {_GRPC_SECONDS:g} seconds."
+        ) from error
+    return proxy
+
+
+def _shown(storage: str) -> str:
+    """Return a storage as messages show it: without its password."""
+    if "://" not in storage or storage.startswith("grpc://"):
+        return storage
+    return make_url(storage).render_as_string(hide_password=True)
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(sorted(names)[:_MOST_NAMES])
+    more = len(names) - _MOST_NAMES
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -1,0 +1,83 @@
+"""optuna-dashboard: the lineage as a picture and the summary as a note, on the study's own page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from optuna import Study
+
+from epbt_optuna._overview import GENERATION_COLUMNS, facts, generation_rows
+
+__all__ = ["save_to_dashboard"]
+
+_GRAPH_ID = "epbt-lineage"
+_HEADING = "## Population"
+
+
+def save_to_dashboard(study: Study) -> None:
+    """Show the lineage and a summary of a study in optuna-dashboard.
+
+    The picture is under the study's custom plots, the summary in its note. Both are written into
+    the study's attributes, so wherever its storage is served they are there. Call it again, for
+    example once a generation, and both are replaced; what you wrote into the note yourself, above
+    the heading "Population", stays.
+
+    Args:
+        study: A study that a sampler of ours has bred in.
+
+    Raises:
+        ImportError: optuna-dashboard or plotly is not installed.
+        ValueError: The study is empty, or no sampler of ours has asked a trial in it.
+
+    Example:
+        ```python
+        study.optimize(objective, n_trials=520)
+        save_to_dashboard(study)
+        ```
+    """
+    dashboard = _require_dashboard()
+    from epbt_optuna.visualization import plot_lineage
+
+    figure = plot_lineage(study)
+    # The page has a frame of its own size for it, with no room beside the picture.
+    below = {"orientation": "h", "y": -0.25}
+    figure.update_layout(width=None, height=None, autosize=True, legend=below)
+    own_words = dashboard.get_note(study).partition(_HEADING)[0]
+    dashboard.save_note(study, own_words + _note(study))
+    dashboard.save_plotly_graph_object(study, figure, graph_object_id=_GRAPH_ID)
+
+
+def _note(study: Study) -> str:
+    """Return the summary as Markdown."""
+    return "\n\n".join(
+        [
+            _HEADING,
+            "\n".join(f"- {name}: {_plain(text)}" for name, text in facts(study)),
+            _markdown_table(GENERATION_COLUMNS, generation_rows(study)),
+        ]
+    )
+
+
+def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["--:"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _plain(text: str) -> str:
+    """Return a text, which may have names of the user's, so that Markdown leaves it as it is."""
+    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", text)
+
+
+def _require_dashboard() -> Any:
+    try:
+        import optuna_dashboard
+        import plotly  # noqa: F401, the picture needs it as well
+    except ImportError as error:
+        raise ImportError(
+            f"`save_to_dashboard` needs {error.name}, which is not installed: "
+            "pip install 'epbt-optuna[dashboard]'",
+            name=error.name,
+        ) from error
+    return optuna_dashboard

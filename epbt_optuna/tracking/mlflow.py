@@ -1,0 +1,221 @@
+"""`MLflowTracker`: every study a run, every trial a child run, in MLflow."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import os
+import pickle
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+from optuna import Study
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial
+
+from epbt_optuna._checks import check_integer
+from epbt_optuna._optuna import read_trial, storage_of
+from epbt_optuna._per_study import PerStudy
+from epbt_optuna.population import Generations
+from epbt_optuna.tracking._courier import Courier, TrackingError
+from epbt_optuna.tracking._runs import milliseconds
+from epbt_optuna.tracking._spool import Address
+
+__all__ = ["MLflowTracker"]
+
+_logger = logging.getLogger("epbt_optuna.tracking")
+
+
+class MLflowTracker:
+    """A study callback that makes a population's history browsable in MLflow.
+
+    The study is a parent run, each finished trial a child run of it: params, every reported value
+    as the metric `intermediate_value` with its step, `fitness`, start and end, the user's attrs as
+    tags, and tags that can be searched (``tags.`epbt.generation` = '3'``): `epbt.generation`,
+    `epbt.trial`, `epbt.parent_trial`, `epbt.parent_run_id`, `epbt.mate_trial`, `epbt.state`,
+    `epbt.device`. A pruned trial is KILLED, a failed one FAILED. The parent run has a step for each
+    generation that has ended: `best`, `mean`, `median`, `worst`, `diversity`, `pruned`, `failed`,
+    `epochs_trained`, and `best.<name>`, the hyperparameters of the fittest individual alive; and as
+    artifacts pictures of the lineage, the generations, the schedule and the losses (HTML and PNG),
+    and `schedule.json`.
+
+    **Training never waits for MLflow, nor ends because of it.** The callback appends the trial to a
+    file; a process beside training, the courier, takes it from there. The study itself is what
+    guarantees that nothing is lost: every finished trial in it must be in MLflow once, which the
+    courier sees to when it starts, when it ends, and in `sync`. So whatever a kill, an outage or a
+    full disk cost is made up for from the study alone. (A study in memory has no such second life:
+    its trials are delivered by the time `close` returns or the process ends, or, if the server is
+    down then, not at all.) With a server that is down there is one warning, by `logging`.
+
+    Works in every process that runs trials of a study, each with a tracker of its own (it can be
+    pickled), with threads, with callbacks that are called in a driver, and after a resume: one
+    parent run, no child twice. For a study that no sampler of ours breeds in, the runs are there
+    all the same, without lineage and generations.
+
+    Args:
+        tracking_uri: MLflow's server or database, such as `"http://localhost:5000"` or
+            `"sqlite:///mlflow.db"`. Default: what MLflow is set to, `MLFLOW_TRACKING_URI`.
+        experiment: Name of the experiment; created if there is none. Default: the study's name.
+        log_checkpoints: Whether checkpoints become MLflow models, each the output of its trial's
+            run and an input of its children's. Their bytes stay where they are.
+        pictures_every: Generations between two sets of pictures; the last set is made at the end.
+            0: no pictures, only `schedule.json`.
+
+    Raises:
+        ImportError: MLflow is not installed.
+        TypeError: An argument is of the wrong type.
+        ValueError: An argument is empty or negative.
+
+    Example:
+        ```python
+        with MLflowTracker("sqlite:///mlflow.db") as tracker:
+            study.optimize(objective, n_trials=520, callbacks=[tracker])
+        ```
+        Without `with`, what is left is delivered when the interpreter ends.
+    """
+
+    def __init__(
+        self,
+        tracking_uri: str | None = None,
+        *,
+        experiment: str | None = None,
+        log_checkpoints: bool = False,
+        pictures_every: int = 10,
+    ) -> None:
+        for name, value in (("tracking_uri", tracking_uri), ("experiment", experiment)):
+            if value is not None and not isinstance(value, str):
+                raise TypeError(f"`{name}` must be a string or None but got {value!r}.")
+            if value is not None and not value.strip():
+                raise ValueError(f"`{name}` must not be empty but got {value!r}.")
+        if not isinstance(log_checkpoints, bool):
+            raise TypeError(f"`log_checkpoints` must be a bool but got {log_checkpoints!r}.")
+        check_integer("pictures_every", pictures_every, at_least=0)
+        if importlib.util.find_spec("mlflow") is None:
+            raise ImportError("`MLflowTracker` needs MLflow: pip install 'epbt-optuna[mlflow]'.")
+        self._tracking_uri = tracking_uri
+        self._experiment = experiment
+        self._log_checkpoints = log_checkpoints
+        self._pictures_every = int(pictures_every)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin without couriers: they are of one process, and of one run."""
+        self._pid = os.getpid()
+        self._couriers = PerStudy(self._start_courier)
+        self._started: list[Courier] = []
+        self._has_warned = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "tracking_uri": self._tracking_uri,
+            "experiment": self._experiment,
+            "log_checkpoints": self._log_checkpoints,
+            "pictures_every": self._pictures_every,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state.pop("tracking_uri"), **state)  # type: ignore[misc]
+
+    def __call__(self, study: Study, trial: FrozenTrial) -> None:
+        """Hand a finished trial over; returns at once, and never raises."""
+        try:
+            if self._pid != os.getpid():  # in a forked worker
+                self._begin()
+            self._couriers(study).hand_over(trial)
+        except Exception as error:
+            if not self._has_warned:
+                self._has_warned = True
+                _logger.warning(
+                    "Trials cannot be handed over for MLflow: %r. Training goes on; "
+                    "`MLflowTracker.sync(study)` delivers what is missing.",
+                    error,
+                )
+
+    def close(self) -> None:
+        """Wait until everything is in MLflow; a few seconds only where the server is down.
+
+        The tracker can be used again afterwards.
+        """
+        if self._pid == os.getpid():
+            started = self._started
+            self._begin()
+            for courier in started:
+                courier.close()
+
+    def __enter__(self) -> MLflowTracker:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def sync(self, study: Study) -> None:
+        """Bring to MLflow what is missing there, from the study alone, and wait for it.
+
+        What is there stays, and nothing is there twice, however often this is called. A trial that
+        another process has just finished, and is about to deliver, may be delivered here.
+
+        Args:
+            study: The study, running or not, with this tracker or without one until now.
+
+        Raises:
+            ValueError: The study has no trials.
+            TrackingError: The server cannot be reached or refuses, or the experiment was deleted.
+        """
+        if read_trial(study, 0) is None:
+            raise ValueError(f"Study {study.study_name!r} is empty: it has no trials yet.")
+        self.close()
+        courier = self._make_courier(study, everything=True)
+        if not courier.close():
+            raise TrackingError(courier.last_warning)
+
+    def _start_courier(self, study: Study) -> Courier:
+        courier = self._make_courier(study, everything=False)
+        self._started.append(courier)
+        return courier
+
+    def _make_courier(self, study: Study, *, everything: bool) -> Courier:
+        finished = partial(_finished_trials, study) if _is_private(study) else tuple
+        return Courier(self._address(study, everything=everything), finished)
+
+    def _address(self, study: Study, *, everything: bool) -> Address:
+        first = read_trial(study, 0)
+        assert first is not None
+        # What every process finds in the study, and no other study has. A copy of a study in
+        # another storage has it too, and goes on in the same runs.
+        identity = f"{study.study_name}\n{first.datetime_start}"
+        return Address(
+            tracking_uri=self._tracking_uri,
+            experiment=self._experiment or study.study_name,
+            study_name=study.study_name,
+            study_key=hashlib.sha256(identity.encode()).hexdigest()[:16],
+            start=milliseconds(first.datetime_start or first.datetime_complete),
+            directions=tuple(study.directions),
+            generations=Generations.recorded(study),
+            storage=None if _is_private(study) else _pickled(storage_of(study)),
+            pictures_every=self._pictures_every,
+            log_checkpoints=self._log_checkpoints,
+            everything=everything,
+        )
+
+
+def _is_private(study: Study) -> bool:
+    """Tell whether only this process can read the study."""
+    return isinstance(storage_of(study), InMemoryStorage)
+
+
+def _finished_trials(study: Study) -> list[FrozenTrial]:
+    return [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+
+
+def _pickled(storage: object) -> bytes | None:
+    try:
+        return pickle.dumps(storage)
+    except Exception:  # a storage of the user's own; then what this process runs is delivered
+        return None

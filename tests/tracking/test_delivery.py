@@ -1,0 +1,313 @@
+"""Exactly once: several processes, outages, kills and resumed runs, with a real MLflow server."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import optuna
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Metric
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+
+from epbt_optuna.tracking import MLflowTracker, TrackingError
+from epbt_optuna.tracking._experiment import Experiment
+from epbt_optuna.tracking._spool import Address
+from tests.tracking.checks import check, children_of, experiment_id, history, parents_of
+from tests.tracking.servers import MLflowServer
+from tests.tracking.training import NAME, make_study, open_journal, run
+
+_REPOSITORY = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+def experiment(request: pytest.FixtureRequest) -> str:
+    """A name of this test's own, as tests share the server."""
+    return str(request.node.name)
+
+
+def start_program(uri: str, journal: Path, n_trials: int, experiment: str) -> subprocess.Popen[str]:
+    """Start one process of the run in a journal."""
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "tests.tracking.training"),
+            *(uri, str(journal), str(n_trials), experiment),
+        ],
+        cwd=_REPOSITORY,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+# Several at work
+
+
+def test_four_threads_bring_every_trial_once(server: str, experiment: str) -> None:
+    study = make_study()
+    with MLflowTracker(server, experiment=experiment, pictures_every=0) as tracker:
+        run(study, tracker, 24, n_jobs=4)
+    check(study, server, 24, experiment)
+
+
+def test_four_processes_bring_every_trial_once(
+    server: str, experiment: str, tmp_path: Path
+) -> None:
+    journal = tmp_path / "study.log"
+    open_journal(str(journal))
+    programs = [start_program(server, journal, 6, experiment) for _ in range(4)]
+    outputs = [program.communicate()[0] for program in programs]
+    assert [program.returncode for program in programs] == [0] * 4, outputs
+    study = open_journal(str(journal))
+    assert [p.info.status for p in parents_of(server, experiment)] == ["FINISHED"]
+    # Whose parent was still on its way through another courier has all its tags after a sync.
+    MLflowTracker(server, experiment=experiment, pictures_every=0).sync(study)
+    check(study, server, 24, experiment)
+    (parent,) = parents_of(server, experiment)
+    assert [step for step, _ in history(server, parent, "best")] == list(range(7))
+
+
+def test_processes_that_begin_together_elect_one_parent_run(server: str, experiment: str) -> None:
+    address = Address(
+        tracking_uri=server,
+        experiment=experiment,
+        study_name=NAME,
+        study_key="1234",
+        start=0,
+        directions=(StudyDirection.MAXIMIZE,),
+        generations=None,
+        storage=None,
+        pictures_every=0,
+        log_checkpoints=False,
+        everything=False,
+    )
+    with ThreadPoolExecutor(6) as threads:
+        elected = {opened.parent for opened in threads.map(Experiment, [address] * 6)}
+    assert {run.info.run_id for run in parents_of(server, experiment)} == elected
+    assert len(elected) == 1
+
+
+def test_what_is_there_twice_or_in_part_is_there_once_and_whole_after_sync(
+    server: str, experiment: str
+) -> None:
+    """As after two processes that did not see each other, and one that was killed between calls."""
+    study = make_study()
+    tracker = MLflowTracker(server, experiment=experiment, pictures_every=0)
+    run(study, tracker, 9)
+    tracker.close()
+    client = MlflowClient(server)
+    children = children_of(server, experiment)
+    for number in (2, 5):
+        tags = dict(children[number].data.tags)
+        again = client.create_run(experiment_id(server, experiment), tags=tags)
+        client.set_terminated(again.info.run_id)
+    cut_short = children[7]
+    client.delete_run(cut_short.info.run_id)
+    run_7 = client.create_run(
+        experiment_id(server, experiment),
+        start_time=cut_short.info.start_time,
+        tags=dict(cut_short.data.tags),
+    )
+    step, value = history(server, cut_short, "intermediate_value")[0]
+    client.log_batch(run_7.info.run_id, [Metric("intermediate_value", value, 0, step)])
+    client.delete_run(children[3].info.run_id)
+    with pytest.raises(AssertionError):
+        check(study, server, 9, experiment)
+    tracker.sync(study)
+    # Of two whole runs either may stay: one here was made up, without the trial's values.
+    for number in (2, 5):
+        (kept,) = (r for n, r in children_of(server, experiment).items() if n == number)
+        client.delete_run(kept.info.run_id)
+    tracker.sync(study)
+    runs = check(study, server, 9, experiment)
+    tracker.sync(study)
+    again_runs = check(study, server, 9, experiment)
+    assert {n: r.info.run_id for n, r in runs.items()} == {
+        n: r.info.run_id for n, r in again_runs.items()
+    }
+
+
+# Resumed, and cut short
+
+
+def test_a_resumed_study_goes_on_in_the_same_parent_run(
+    server: str, experiment: str, tmp_path: Path
+) -> None:
+    for n_trials in (7, 14):
+        study = open_journal(str(tmp_path / "study.log"))
+        with MLflowTracker(server, experiment=experiment, pictures_every=0) as tracker:
+            run(study, tracker, 7)
+        check(study, server, n_trials, experiment)
+
+
+@pytest.mark.parametrize("with_courier", [True, False])
+def test_a_run_that_is_killed_and_resumed_leaves_every_trial_once(
+    server: str, experiment: str, tmp_path: Path, with_courier: bool
+) -> None:
+    journal = tmp_path / "study.log"
+    program = start_program(server, journal, 200, experiment)
+    assert program.stdout is not None
+    courier = int(program.stdout.readline().split()[1])
+    while program.stdout.readline() != "30\n":
+        pass
+    program.kill()
+    program.communicate()
+    if with_courier:
+        os.kill(courier, signal.SIGKILL)
+    study = open_journal(str(journal))
+    for trial in study.get_trials(states=[TrialState.RUNNING]):
+        study.tell(trial.number, state=TrialState.FAIL)
+    n_before = len(study.trials)
+    with MLflowTracker(server, experiment=experiment, pictures_every=0) as tracker:
+        run(study, tracker, 5)
+        tracker.close()
+        wait_for_the_end_of(courier)
+        tracker.sync(study)
+    check(study, server, n_before + 5, experiment)
+
+
+def wait_for_the_end_of(process: int) -> None:
+    while Path(f"/proc/{process}").exists():
+        time.sleep(0.1)
+
+
+def test_a_trial_whose_error_ends_the_run_is_there_too(server: str, experiment: str) -> None:
+    study = make_study()
+
+    def fail(trial: optuna.Trial) -> float:
+        raise KeyError(trial.number)
+
+    with MLflowTracker(server, experiment=experiment, pictures_every=0) as tracker:
+        run(study, tracker, 2)
+        with pytest.raises(KeyError):
+            study.optimize(fail, n_trials=1, callbacks=[tracker])
+    assert check(study, server, 3, experiment)[2].info.status == "FAILED"
+
+
+def test_a_forked_worker_has_a_courier_of_its_own(
+    server: str, experiment: str, tmp_path: Path
+) -> None:
+    study = open_journal(str(tmp_path / "study.log"))
+    tracker = MLflowTracker(server, experiment=experiment, pictures_every=0)
+    run(study, tracker, 3)
+    worker = os.fork()
+    if worker == 0:
+        status = 1
+        try:
+            run(open_journal(str(tmp_path / "study.log")), tracker, 3)
+            tracker.close()
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(worker, 0)[1] == 0
+    tracker.close()
+    tracker.sync(study)
+    check(study, server, 6, experiment)
+
+
+# A server that is down
+
+
+@pytest.fixture
+def own_server(empty_database: Path, tmp_path: Path) -> Iterator[MLflowServer]:
+    """A server that the test may stop; it is not started yet."""
+    shutil.copy(empty_database, tmp_path)
+    server = MLflowServer(tmp_path)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.name.startswith("epbt_optuna") and record.levelno >= logging.WARNING
+    ]
+
+
+def has_children(uri: str) -> bool:
+    found = MlflowClient(uri).get_experiment_by_name(NAME)
+    return found is not None and len(children_of(uri)) > 0
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_server_that_stops_and_comes_back_misses_nothing(
+    own_server: MLflowServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    own_server.start()
+    study = make_study()
+    with MLflowTracker(own_server.url, pictures_every=0) as tracker:
+        run(study, tracker, 8)
+        wait_for(lambda: has_children(own_server.url))
+        own_server.stop()
+        run(study, tracker, 8)
+        wait_for(lambda: warnings_in(caplog))
+        own_server.start()
+        run(study, tracker, 8)
+    (warning,) = warnings_in(caplog)
+    assert own_server.url in warning
+    assert "Training goes on" in warning
+    tracker.sync(study)
+    check(study, own_server.url, 24)
+
+
+def test_what_a_server_missed_that_stayed_down_is_there_after_sync(
+    own_server: MLflowServer, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    study = open_journal(str(tmp_path / "study.log"))
+    with MLflowTracker(own_server.url, pictures_every=0) as tracker:
+        run(study, tracker, 12)
+    assert len(warnings_in(caplog)) == 1
+    with pytest.raises(TrackingError, match="cannot be reached"):
+        tracker.sync(study)
+    own_server.start()
+    for _ in range(2):
+        tracker.sync(study)
+        check(study, own_server.url, 12)
+
+
+def test_training_does_not_wait_for_a_server_that_never_answers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        threading.Thread(target=silent.accept, daemon=True).start()
+        tracker = MLflowTracker(f"http://127.0.0.1:{silent.getsockname()[1]}", pictures_every=0)
+        study = make_study()
+        start = time.monotonic()
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), 30, callbacks=[tracker])
+        assert time.monotonic() - start < 5
+        os.kill(tracker._started[0].pid, signal.SIGKILL)
+        tracker.close()
+
+
+def test_a_trial_that_ended_a_minute_ago_is_not_left_to_a_process_that_may_be_gone(
+    server: str, experiment: str, tmp_path: Path
+) -> None:
+    """So a run that is resumed after a kill needs no `sync`."""
+    study = open_journal(str(tmp_path / "study.log"))
+    for age in (timedelta(minutes=2), timedelta(0)):
+        trial = optuna.create_trial(value=0.5)
+        assert trial.datetime_complete is not None
+        trial.datetime_start = trial.datetime_complete = trial.datetime_complete - age
+        study.add_trial(trial)
+    with MLflowTracker(server, experiment=experiment, pictures_every=0) as tracker:
+        run(study, tracker, 1)
+    assert sorted(children_of(server, experiment)) == [0, 2]
