@@ -8,7 +8,7 @@ demo: .venv/installed ## evolve loss functions on digits with 40 % wrong labels 
 	$(BIN)/python -m examples.digits
 
 test: .venv/installed ## the whole test suite, with coverage
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term --cov-fail-under=95
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term --cov-fail-under=95
 
 lint: .venv/installed ## style, formatting and types
 	$(BIN)/ruff check .
@@ -24,6 +24,10 @@ docs: .venv/installed ## build the documentation site into site/; a broken link 
 
 bench: .venv/installed ## figures, never pass or fail
 	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks.parallel
+	$(BIN)/python -m tests.benchmarks.tracking
+	$(BIN)/python -m tests.benchmarks.ray_tune
+	$(BIN)/python -m tests.benchmarks.data_loading
 
 drill: .venv/installed ## kill, crowd and outlast runs for half an hour (needs PostgreSQL)
 	$(BIN)/python -m tests.drills

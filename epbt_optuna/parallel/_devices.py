@@ -15,7 +15,7 @@ from epbt_optuna._checks import check_integer
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Slot", "current_device", "limit_threads", "make_slots", "occupy"]
+__all__ = ["Slot", "current_device", "limit_threads", "make_slots", "occupied", "occupy"]
 
 _DEVICE = re.compile(r"cpu|cuda:(?P<index>\d+)")
 
@@ -50,7 +50,12 @@ def current_device() -> torch.device:
     """
     import torch  # costs seconds: only where it is used
 
-    return torch.device(_current.device)
+    return torch.device(occupied())
+
+
+def occupied() -> str:
+    """Return the name of the device that this thread is pinned to."""
+    return _current.device
 
 
 def make_slots(

@@ -28,7 +28,7 @@ from epbt_optuna.parallel._engine import Engine, WorkerDied
 from epbt_optuna.parallel._interrupts import Interrupts
 from epbt_optuna.parallel._progress import Progress
 from epbt_optuna.parallel._schedule import Schedule
-from epbt_optuna.parallel._worker import Outcome
+from epbt_optuna.parallel._worker import Outcome, note
 
 __all__ = ["Callback", "Driver"]
 
@@ -191,6 +191,8 @@ class Driver:
         if not trial.state.is_finished():
             if isinstance(future.exception(), WorkerDied):
                 self._lost.append(number)
+            if outcome.failure is not None:
+                note(self._study, trial, "error", outcome.failure)
             fail_lost_trial(self._study, trial_id)
             trial = storage_of(self._study).get_trial(trial_id)
         if trial.state == TrialState.FAIL:

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from optuna import Study, Trial, TrialPruned
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
-from epbt_optuna._optuna import ask_again, heartbeat, optimizing, stop_requested, tell
+from epbt_optuna._optuna import (
+    ask_again,
+    heartbeat,
+    optimizing,
+    stop_requested,
+    tell,
+    write_system_attr,
+)
+from epbt_optuna.parallel._devices import occupied
 
-__all__ = ["Objective", "Outcome", "Work"]
+__all__ = ["Objective", "Outcome", "Work", "note"]
 
 Objective: TypeAlias = Callable[[Trial], Any]
 
@@ -59,6 +68,8 @@ class Work:
         value, state, outcome = None, None, Outcome()
         with heartbeat(self.study, trial_id):
             trial = ask_again(self.study, trial_id)
+            if occupied() != "cpu":
+                note(self.study, trial, "device", occupied())
             try:
                 value = self.objective(trial)
             except TrialPruned:
@@ -74,5 +85,13 @@ class Work:
                 state = TrialState.FAIL
                 caught = isinstance(error, self.catch)
                 outcome = Outcome(traceback.format_exc(), None if caught else error)
+            if outcome.failure is not None:
+                note(self.study, trial, "error", outcome.failure)
         refusal = tell(self.study, trial, value, state)
         return outcome if refusal is None else Outcome(failure=refusal)
+
+
+def note(study: Study, trial: Trial | FrozenTrial, what: str, text: str) -> None:
+    """Note something about a running trial in it, for trackers to show."""
+    with suppress(UpdateFinishedTrialError):
+        write_system_attr(study, trial, f"epbt:{what}", text)

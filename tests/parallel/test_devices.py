@@ -105,6 +105,7 @@ def test_threads_are_on_their_own_devices(monkeypatch: pytest.MonkeyPatch) -> No
     optimize(study, objective, 4, devices=["cuda:0", "cuda:1"], engine="thread")
     devices = sorted(trial.user_attrs["device"] for trial in study.trials)
     assert devices == ["cuda:0", "cuda:0", "cuda:1", "cuda:1"]
+    assert devices == sorted(trial.system_attrs["epbt:device"] for trial in study.trials)
     assert current_device() == torch.device("cpu")
 
 

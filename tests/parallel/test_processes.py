@@ -140,6 +140,18 @@ def test_workers_that_are_killed_lose_their_trials_and_are_replaced(
     assert "Its worker process was killed by SIGKILL." in caplog.text
 
 
+def test_a_failed_trial_notes_why(study: optuna.Study) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        if trial.number == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise ValueError("too steep")
+
+    run(study, objective, 2, catch=ValueError)
+    first, second = (trial.system_attrs["epbt:error"] for trial in study.trials)
+    assert first == "Its worker process was killed by SIGKILL."
+    assert second.endswith("ValueError: too steep\n")
+
+
 def test_a_worker_that_exits_between_two_trials_loses_none(study: optuna.Study) -> None:
     processes = []
 
