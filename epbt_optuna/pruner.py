@@ -70,10 +70,10 @@ class EPBTPruner(BasePruner):
 
     Args:
         min_offspring: Expected offspring below which an individual is pruned, in [0, 1]; 0 never
-            prunes for that reason, and then any sampler will do. Default: 0.3. With the paper's
+            prunes for that reason, and then any sampler will do. Default: 0.4. With the paper's
             p = 40, k = 20 and t = 2 those who will be no elites expect 19/78 = 0.24 where they
-            cannot be told apart; where they can, ranks 29 to 40 are below. With `PBTSampler`
-            those are below who are in the least fit quarter with a probability above 0.7.
+            cannot be told apart; where they can, ranks 25 to 40 are below. With `PBTSampler`
+            those are below who are in the least fit quarter with a probability above 0.6.
         prune_non_finite: Whether a report of NaN or ±infinity is a reason, at any time.
         n_warmup_steps: Reports that an individual can make before it may lack a future.
         n_min_trials: Trials, at least 1, that have reported as often, were trained on and have
@@ -116,7 +116,7 @@ class EPBTPruner(BasePruner):
     def __init__(
         self,
         *,
-        min_offspring: float = 0.3,
+        min_offspring: float = 0.4,
         prune_non_finite: bool = True,
         n_warmup_steps: int = 0,
         n_min_trials: int = 5,

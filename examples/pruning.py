@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", choices=["digits", "fashion"], default="digits")
     fashion_mnist.add_data_options(parser, train=5_000, validation=2_500)
     parser.add_argument(
-        "--min-offspring", type=float, nargs="+", default=[0.3], help="the pruner's; one arm each"
+        "--min-offspring", type=float, nargs="+", default=[0.4], help="the pruner's; one arm each"
     )
     parser.add_argument("--only-trainable", action="store_true", help="θ that can learn")
     add_options(

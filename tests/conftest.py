@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import optuna
 import torch
@@ -17,3 +18,6 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 torch.set_num_threads(1)  # networks here are small; threads would only wait for one another
+
+# A suite started in the background ignores Ctrl-C, and so would the runs that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)

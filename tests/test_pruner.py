@@ -115,8 +115,8 @@ def test_a_rank_expects_as_many_offspring_as_tournaments_without_replacement_giv
     offspring = EPBTSampler(p).expected_offspring()
     expected = [(p - k) * 2 * (p - r) / (p * (p - 1)) + (r <= k) for r in range(1, p + 1)]
     assert offspring == pytest.approx(expected)
-    assert offspring[27] == pytest.approx(12 / 39)  # rank 28: the last above the default
-    assert offspring[28] == pytest.approx(11 / 39)
+    assert offspring[23] == pytest.approx(16 / 39)  # rank 24: the last above the default
+    assert offspring[24] == pytest.approx(15 / 39)
     assert sum(offspring[k:]) / (p - k) == pytest.approx(19 / 78)
 
 
@@ -224,8 +224,8 @@ def test_parents_of_pbt_are_as_often_parents_as_expected() -> None:
 
 
 @both_directions
-@pytest.mark.parametrize(("n_fitter", "expected"), [(27, False), (28, True), (39, True)])
-def test_with_the_papers_settings_ranks_from_29_on_have_no_future(
+@pytest.mark.parametrize(("n_fitter", "expected"), [(23, False), (24, True), (39, True)])
+def test_with_the_papers_settings_ranks_from_25_on_have_no_future(
     direction: Direction, n_fitter: int, expected: bool
 ) -> None:
     sign = 1 if direction == "maximize" else -1
@@ -459,16 +459,16 @@ def test_siblings_that_were_lost_before_are_less_fit_so_pruning_does_not_feed_on
     state: TrialState,
 ) -> None:
     study = new_study(EPBTSampler(20, seed=0))
-    founders(study, 13, n_reports=3)
-    for _ in range(6):
+    founders(study, 11, n_reports=3)
+    for _ in range(8):
         play(study, [0.0], state=state)
-    assert not is_pruned(study, 0.5, 0.5)  # rank 14 of 20, though the last of 14
+    assert not is_pruned(study, 0.5, 0.5)  # rank 12 of 20, though the last of 12
 
 
 def test_siblings_that_reported_nan_by_then_are_the_least_fit() -> None:
     study = new_study(EPBTSampler(20, seed=0))
-    founders(study, 13)
-    for _ in range(6):
+    founders(study, 11)
+    for _ in range(8):
         play(study, [NAN, 1.0], 50.0)
     assert not is_pruned(study, 0.5)
 
@@ -476,7 +476,7 @@ def test_siblings_that_reported_nan_by_then_are_the_least_fit() -> None:
 def test_infeasible_siblings_and_elites_are_less_fit() -> None:
     study = new_study(EPBTSampler(20, seed=0))
     for fitness in range(1, 20):
-        play(study, [fitness] * 2, violation=float(fitness > 13))
+        play(study, [fitness] * 2, violation=float(fitness > 11))
     assert not is_pruned(study, 0.5)
     study = new_study(EPBTSampler(20, n_elites=12, seed=0))
     for fitness in range(1, 21):
@@ -652,7 +652,7 @@ def test_the_reason_is_logged_once_where_optuna_logs(
     assert log == [
         "Trial 19 has no use for further training: it reported nan.",
         "Trial 29 has no use for further training: after report 1 it can expect 0 offspring, "
-        "less than 0.3.",
+        "less than 0.4.",
     ]
     assert LOGGER.startswith("optuna.")
 
