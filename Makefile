@@ -40,4 +40,4 @@ drill: .venv/installed ## kill, crowd and outlast runs for half an hour (needs P
 	touch $@
 
 clean:
-	rm -rf .venv site runs .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv site runs mlruns .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import threading
 from collections.abc import Iterator
@@ -19,8 +18,7 @@ from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 from epbt_optuna import EPBTSampler
 from epbt_optuna._optuna import read_study_attrs, study_id_of
 from epbt_optuna.tracking.dashboard import save_to_dashboard
-
-CHROMIUM = shutil.which("chromium")
+from tests.browser import browser_page
 
 
 def train(n_generations: int) -> tuple[BaseStorage, optuna.Study]:
@@ -99,15 +97,10 @@ def dashboard(storage: BaseStorage) -> Iterator[str]:
             thread.join()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 def test_the_note_and_the_picture_are_on_the_studys_page() -> None:
-    from playwright.sync_api import sync_playwright
-
     storage, study = train(3)
     save_to_dashboard(study)
-    with dashboard(storage) as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1400, "height": 1600})
+    with dashboard(storage) as address, browser_page(1400, 1600) as page:
         page.goto(f"{address}/studies/{study_id_of(study)}")
         page.get_by_text("Lineage of").first.wait_for()
         assert "8 trials" in (page.get_by_text("Lineage of").first.text_content() or "")
@@ -116,4 +109,3 @@ def test_the_note_and_the_picture_are_on_the_studys_page() -> None:
         assert "4 individuals, 2 of them elites" in page.inner_text("body")
         assert "x|_y_=" in page.inner_text("body")
         assert page.locator("tbody tr").count() == 3
-        browser.close()

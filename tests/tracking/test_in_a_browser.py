@@ -13,14 +13,13 @@ from urllib.parse import quote
 
 import pytest
 from mlflow.entities import Run
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from epbt_optuna.tracking import MLflowTracker
+from tests.browser import browser_page
 from tests.tracking.checks import children_of, experiment_id, parents_of
 from tests.tracking.training import make_study, run
 
-_CHROMIUM = "/usr/bin/chromium"
-_PATIENCE = 120_000.0  # milliseconds; a busy machine draws slowly
 _EXPERIMENT = "digits"
 
 
@@ -34,15 +33,8 @@ def tracked(server: str) -> str:
 
 @pytest.fixture
 def page() -> Iterator[Page]:
-    if not Path(_CHROMIUM).exists():
-        pytest.fail(f"This test needs Chromium at {_CHROMIUM}: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1200, "height": 760})
-        page.set_default_timeout(_PATIENCE)
-        expect.set_options(timeout=_PATIENCE)
+    with browser_page(1200, 760) as page:
         yield page
-        browser.close()
 
 
 def open_page(page: Page, uri: str, path: str) -> None:
