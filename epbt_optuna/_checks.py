@@ -5,9 +5,18 @@ from __future__ import annotations
 import math
 import operator
 from numbers import Real
-from typing import Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
-__all__ = ["check_integer", "check_number", "check_probability", "check_share"]
+if TYPE_CHECKING:
+    from optuna import Study
+
+__all__ = [
+    "check_integer",
+    "check_number",
+    "check_one_objective",
+    "check_probability",
+    "check_share",
+]
 
 
 def check_number(name: str, value: Any, *, at_least: float = -math.inf) -> None:
@@ -43,3 +52,12 @@ def check_integer(name: str, value: Any, *, at_least: int, at_most: int | None =
         raise ValueError(f"`{name}` must be at least {at_least} but got {value}.")
     if at_most is not None and number > at_most:
         raise ValueError(f"`{name}` must be at most {at_most} but got {value}.")
+
+
+def check_one_objective(sampler: object, study: Study) -> None:
+    """Raise unless `study` has one objective, as `sampler` needs."""
+    if len(study.directions) > 1:
+        raise ValueError(
+            f"{type(sampler).__name__} is for studies with one objective but this one has "
+            f"{len(study.directions)} directions."
+        )

@@ -20,7 +20,7 @@ from optuna.samplers import BaseGASampler, BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna import _optuna
-from epbt_optuna._checks import check_integer
+from epbt_optuna._checks import check_integer, check_one_objective
 from epbt_optuna._per_study import PerStudy
 from epbt_optuna.evolution import Evolution, Feasible, first_feasible
 from epbt_optuna.genome import Genome, draw
@@ -151,7 +151,7 @@ class GenerationSampler(BaseGASampler):
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Select parent and mate of the trial just asked, and record them in it."""
-        self._require_one_objective(study)
+        check_one_objective(self, study)
         self._record_generations(study)
         generation = self._generations.of(trial.number)
         if generation == 0 and self._initial_sampler is not None:
@@ -181,7 +181,7 @@ class GenerationSampler(BaseGASampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Breed the genome from parent and mate, or draw a founder's, until it is feasible."""
-        self._require_one_objective(study)
+        check_one_objective(self, study)
         if not search_space:
             return {}
         rng = self._rng(trial.number, _BREED)
@@ -206,7 +206,7 @@ class GenerationSampler(BaseGASampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Draw a variable that no parent has: a founder's, or one of a space that has changed."""
-        self._require_one_objective(study)
+        check_one_objective(self, study)
         initial_sampler = self._initial_sampler_for(trial)
         if initial_sampler is None:
             return self._draw(trial, param_name, param_distribution)
@@ -261,13 +261,6 @@ class GenerationSampler(BaseGASampler):
 
     def _make_history(self, _: Study) -> PopulationHistory:
         return PopulationHistory(self._generations, Elitism(self._generations.n_elites))
-
-    def _require_one_objective(self, study: Study) -> None:
-        if len(study.directions) > 1:
-            raise ValueError(
-                f"{type(self).__name__} is for studies with one objective but this one has "
-                f"{len(study.directions)} directions."
-            )
 
 
 def _read(study: Study, number: int) -> FrozenTrial:

@@ -13,7 +13,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from epbt_optuna import _optuna
-from epbt_optuna._checks import check_integer
+from epbt_optuna._checks import check_integer, check_one_objective
 from epbt_optuna._pins import pin
 from epbt_optuna.genome import contains
 from epbt_optuna.lineage.schedule import Schedule, ScheduleStep
@@ -121,7 +121,7 @@ class ReplaySampler(BaseSampler):
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Record which step the trial trains, and from whose weights."""
-        _require_one_objective(study)
+        check_one_objective(self, study)
         try:
             self._record_schedule(study)
             predecessor = self._predecessor(study, trial)
@@ -152,7 +152,7 @@ class ReplaySampler(BaseSampler):
         search_space: dict[str, BaseDistribution],  # noqa: ARG002
     ) -> dict[str, Any]:
         """Return nothing: every variable is looked up on its own."""
-        _require_one_objective(study)
+        check_one_objective(self, study)
         return {}
 
     def sample_independent(
@@ -163,7 +163,7 @@ class ReplaySampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Return the step's value of the variable."""
-        _require_one_objective(study)
+        check_one_objective(self, study)
         position = self.position(trial)
         index, step = position.index, position.step
         if param_name not in step.params:
@@ -264,11 +264,3 @@ class ReplaySampler(BaseSampler):
                 f"Study {study.study_name!r} was begun with another schedule: replay this one in "
                 "a study of its own."
             )
-
-
-def _require_one_objective(study: Study) -> None:
-    if len(study.directions) > 1:
-        raise ValueError(
-            f"ReplaySampler is for studies with one objective but this one has "
-            f"{len(study.directions)} directions."
-        )
