@@ -1,4 +1,4 @@
-"""A lock for Optuna's journal files, for workers that may be killed at any moment.
+"""Optuna's journal files, for workers that may be killed at any moment.
 
 Optuna's own locks are files, which a killed process leaves behind: everybody waits for the grace
 period to pass, and of those who then take the lock from the dead, one may take it from the other.
@@ -8,13 +8,34 @@ a journal cannot be read any more.
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
 
-from optuna.storages.journal import JournalFileOpenLock
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-__all__ = ["JournalLock"]
+if os.name == "posix":
+    import fcntl
+
+__all__ = ["JournalLock", "journal_storage"]
+
+
+def journal_storage(path: str | os.PathLike[str]) -> JournalStorage:
+    """Open a journal file as a storage, with a `JournalLock` where there can be one.
+
+    Where there cannot, on Windows, it has Optuna's `JournalFileOpenLock`. All workers on a journal
+    must use the same kind of lock: let all of them open it by this function.
+
+    Args:
+        path: The journal file; made if it does not exist, its folder is not.
+
+    Example:
+        ```python
+        study = optuna.create_study(storage=journal_storage("study.log"))
+        ```
+    """
+    lock = JournalLock(path) if os.name == "posix" else JournalFileOpenLock(os.fspath(path))
+    return JournalStorage(JournalFileBackend(os.fspath(path), lock_obj=lock))
 
 
 class JournalLock(JournalFileOpenLock):
@@ -22,19 +43,13 @@ class JournalLock(JournalFileOpenLock):
 
     Nobody ever waits for the dead. When the last line was cut short by the death of its writer,
     it is cut off before anybody writes behind it; what it said had not been confirmed to anybody.
-    All workers on a journal must use the same kind of lock.
+    All workers on a journal must use the same kind of lock: see `journal_storage`.
 
     For POSIX systems, and file systems on which `flock` works: local ones, and NFS from version
     4 on.
 
     Args:
         path: The journal file, as for `JournalFileBackend`.
-
-    Example:
-        ```python
-        lock = JournalLock("study.log")
-        storage = JournalStorage(JournalFileBackend("study.log", lock_obj=lock))
-        ```
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

@@ -21,8 +21,6 @@ import optuna
 import torch
 from optuna.distributions import FloatDistribution
 from optuna.pruners import BasePruner, NopPruner
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812, PyTorch's own name for it
@@ -34,6 +32,7 @@ from epbt_optuna import (
     TournamentSelection,
     is_trainable,
 )
+from epbt_optuna.journal import journal_storage
 from epbt_optuna.tracking import MLflowTracker
 
 T = TypeVar("T")
@@ -226,7 +225,7 @@ def open_study(settings: Settings, seed: int) -> tuple[optuna.Study, CheckpointS
         direction="maximize",
         sampler=sampler,
         pruner=settings.pruner,
-        storage=JournalStorage(JournalFileBackend(str(folder / "study.log"))),
+        storage=journal_storage(folder / "study.log"),
         load_if_exists=True,
     )
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):

@@ -18,10 +18,9 @@ from pathlib import Path
 import optuna
 import torch
 from optuna.distributions import FloatDistribution
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
 from epbt_optuna import CheckpointStore, EPBTSampler, TaylorGLOLoss, is_trainable
+from epbt_optuna.journal import journal_storage
 from epbt_optuna.parallel import current_device, optimize
 from examples.digits import make_split
 from examples.label_noise import Part, accuracy, mlp, train_epoch
@@ -64,7 +63,7 @@ def open_study(folder: Path, population_size: int) -> optuna.Study:
         study_name="parallel",
         direction="maximize",
         sampler=sampler,
-        storage=JournalStorage(JournalFileBackend(str(folder / "study.log"))),
+        storage=journal_storage(folder / "study.log"),
         load_if_exists=True,
     )
 

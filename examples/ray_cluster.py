@@ -24,10 +24,10 @@ import optuna
 import torch
 from optuna.artifacts import Backoff, Boto3ArtifactStore
 from optuna.distributions import FloatDistribution
-from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import BaseStorage
 
 from epbt_optuna import CheckpointStore, EPBTSampler, TournamentSelection, is_trainable
+from epbt_optuna.journal import journal_storage
 from epbt_optuna.parallel import current_device, optimize
 from examples.digits import make_split, settings_of
 from examples.label_noise import Settings, Split, accuracy, objective
@@ -51,7 +51,7 @@ def open_storage(url: str | None, folder: Path) -> str | BaseStorage:
     if url is not None:
         return url
     folder.mkdir(parents=True, exist_ok=True)
-    return JournalStorage(JournalFileBackend(str(folder / "study.log")))
+    return journal_storage(folder / "study.log")
 
 
 def open_checkpoints(bucket: str | None, folder: Path) -> CheckpointStore:

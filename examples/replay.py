@@ -20,8 +20,6 @@ from statistics import mean
 
 import optuna
 import torch
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from rich.console import Console
 from rich.table import Table
@@ -29,6 +27,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812, PyTorch's own name for it
 
 from epbt_optuna import CheckpointStore, TaylorGLOLoss
+from epbt_optuna.journal import journal_storage
 from epbt_optuna.lineage import ReplaySampler, Schedule, loss_schedule
 from examples import digits, fashion_mnist
 from examples.label_noise import (
@@ -124,7 +123,7 @@ def open_replay(run: Run, sampler: ReplaySampler) -> optuna.Study:
         study_name="replay",
         direction="maximize",
         sampler=sampler,
-        storage=JournalStorage(JournalFileBackend(str(run.folder / "replay.log"))),
+        storage=journal_storage(run.folder / "replay.log"),
         load_if_exists=True,
     )
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):

@@ -7,10 +7,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
-from epbt_optuna.journal import JournalLock
+from epbt_optuna.journal import JournalLock, journal_storage
 
 
 @pytest.fixture
@@ -69,6 +67,6 @@ def test_releasing_a_lock_that_is_not_held_is_an_error(path: Path) -> None:
 
 
 def test_a_storage_with_the_lock_can_be_pickled_for_other_processes(path: Path) -> None:
-    storage = JournalStorage(JournalFileBackend(str(path), lock_obj=JournalLock(path)))
+    storage = journal_storage(path)
     study_id = pickle.loads(pickle.dumps(storage)).create_new_study([], "study")
     assert storage.get_study_id_from_name("study") == study_id

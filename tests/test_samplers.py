@@ -25,11 +25,9 @@ from optuna.samplers import GridSampler, PartialFixedSampler, QMCSampler, Random
 from optuna.storages import (
     BaseStorage,
     InMemoryStorage,
-    JournalStorage,
     RDBStorage,
     RetryHeartbeatStaleTrialCallback,
 )
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna import (
@@ -40,6 +38,7 @@ from epbt_optuna import (
     TournamentSelection,
     UniformCrossover,
 )
+from epbt_optuna.journal import journal_storage
 from tests.replay import Rules, check_lineage, lineage_of, populations
 
 ROOT = Path(__file__).parents[1]
@@ -486,7 +485,7 @@ def storage_of_kind(kind: str, folder: Path) -> Iterator[BaseStorage]:
         yield storage
         storage.engine.dispose()
     elif kind == "journal":
-        yield JournalStorage(JournalFileBackend(str(folder / "study.log")))
+        yield journal_storage(folder / "study.log")
     else:
         yield InMemoryStorage()
 

@@ -9,10 +9,9 @@ from pathlib import Path
 import optuna
 import torch
 from matplotlib import pyplot as plt
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from PIL import Image
 
+from epbt_optuna.journal import journal_storage
 from epbt_optuna.visualization import matplotlib as pictures
 from examples.digits import make_split
 from examples.label_noise import STANDARD_LOSSES, Loss, accuracy, mlp, train_epoch
@@ -22,7 +21,7 @@ Curve = list[tuple[float, float]]
 
 def read_study(folder: Path) -> optuna.Study:
     """Read the only study that a seed of the run left in its folder."""
-    storage = JournalStorage(JournalFileBackend(str(folder / "study.log")))
+    storage = journal_storage(folder / "study.log")
     return optuna.load_study(study_name=None, storage=storage)
 
 

@@ -11,14 +11,13 @@ from optuna import Study
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
-from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import BaseStorage, GrpcStorageProxy, RDBStorage
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from epbt_optuna.cli._errors import first_line
-from epbt_optuna.journal import JournalLock
+from epbt_optuna.journal import journal_storage
 
 __all__ = ["open_study"]
 
@@ -77,7 +76,7 @@ def _open_storage(storage: str) -> BaseStorage:
 
 def _open_journal(path: Path) -> BaseStorage:
     try:
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=JournalLock(path)))
+        return journal_storage(path)
     except (ValueError, KeyError, TypeError, AttributeError) as error:  # lines of something else
         raise ValueError(f"{path} is no journal of Optuna's.") from error
 

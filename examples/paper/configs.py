@@ -25,7 +25,7 @@ class Config:
         augment: Whether training images are flipped and shifted at random.
         noise: How wrong labels come about: any other class, or the next one.
         noise_rate: Share of training and validation labels that are wrong.
-        population_size: Individuals in EPBT's populations, p.
+        population_size: Individuals in EPBT's populations, p, where half of them are elites.
         n_generations: Generations, generation 0 included.
         epochs_per_generation: Epochs that an individual trains in one.
         learning_rate: At the start; a tenth after half of the epochs, a hundredth after 3/4.
@@ -58,6 +58,15 @@ class Config:
         """Epochs that EPBT's population trains with half of it as elites: everybody's budget."""
         sampler = EPBTSampler(self.population_size)
         return sampler.n_trials(self.n_generations) * self.epochs_per_generation
+
+    def population_size_with(self, elites: float) -> int:
+        """Return the p with which EPBT has this share of elites and everybody's budget.
+
+        An elite is not trained, so the fewer there are, the smaller the population: 21 without
+        elites in place of 40 with half of them, over 20 generations.
+        """
+        n_trained = 1 + (self.n_generations - 1) * (1 - elites)
+        return round(self.n_epochs_of_epbt / (self.epochs_per_generation * n_trained))
 
     @property
     def n_lineages(self) -> int:

@@ -83,13 +83,14 @@ def with_more_validation(split: Split, share: float) -> Split:
 
 
 def make_sampler(arm: EPBTArm | PBTArm, config: Config, seed: int) -> Sampler:
-    """Make the sampler of an arm; PBT's population is as large as EPBT's epochs allow."""
+    """Make the sampler of an arm, its population as large as the config's epochs allow."""
     if isinstance(arm, PBTArm):
         p = config.population_size if arm.paper_population else config.n_lineages
         return PBTSampler(p, search_space=search_space(arm.tunes), seed=seed)
+    p = config.population_size_with(arm.elites)
     return EPBTSampler(
-        config.population_size,
-        n_elites=int(arm.elites * config.population_size),
+        p,
+        n_elites=int(arm.elites * p),
         selection=(
             TournamentSelection(arm.tournament_size)
             if arm.truncation is None

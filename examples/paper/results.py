@@ -96,9 +96,11 @@ class Result:
         return 100 * self.outcome.selected.test
 
     @property
-    def last_accuracy(self) -> float:
-        """Test accuracy in % of the network of the last epoch."""
-        return 100 * self.outcome.curve[-1].test
+    def epochs_of_chosen(self) -> int:
+        """Epochs that the weights of the chosen network were trained, ancestors' included."""
+        if self.outcome.ancestry and "epochs" in self.outcome.ancestry[-1]:
+            return int(self.outcome.ancestry[-1]["epochs"])
+        return self.outcome.selected.epoch
 
 
 def digest_of(settings: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from math import isnan
 from statistics import mean
 from typing import TypeAlias
 
-from examples.paper.arms import ABLATIONS, ARMS, BASELINES, METHODS
+from examples.paper.arms import ABLATIONS, ARMS, BASELINES, METHODS, SAFE
 from examples.paper.configs import CONFIGS
 from examples.paper.figures import mean_curve
 from examples.paper.results import Result
@@ -165,17 +165,19 @@ def effort_table(configs: ByConfig) -> str:
     """Section 4.4: losses explored, epochs trained, and what training each loss would take."""
     rows = []
     for config, arms in configs.items():
-        for name in ("cross-entropy", "epbt", "epbt-paper", "pbt-theta", "random-search"):
+        for name in ("cross-entropy", "epbt", "epbt-paper", *SAFE, "pbt-theta", "random-search"):
             if name not in arms:
                 continue
             losses = mean(result.outcome.losses_explored for result in arms[name])
             epochs = mean(result.outcome.epochs_trained for result in arms[name])
+            age = mean(result.epochs_of_chosen for result in arms[name])
             seconds = mean(sum(result.seconds.values()) for result in arms[name])
             rows.append(
-                [f"`{config}`, `{name}`", f"{losses:,.1f}", f"{epochs:,.1f}",
+                [f"`{config}`, `{name}`", f"{losses:,.1f}", f"{epochs:,.1f}", f"{age:,.1f}",
                  f"{losses * CONFIGS[config].n_epochs:,.0f}", f"{seconds:,.1f}"]
             )  # fmt: skip
-    headings = ["", "losses explored", "epochs trained", "epochs to train each loss", "seconds"]
+    headings = ["", "losses explored", "epochs trained", "epochs of the chosen network",
+                "epochs to train each loss", "seconds"]  # fmt: skip
     return table(headings, rows)
 
 

@@ -23,12 +23,12 @@ from typing import Any, Literal
 import numpy as np
 import optuna
 import torch
-from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from rich.console import Console
 from rich.table import Table
 
 from epbt_optuna import CheckpointStore, EPBTSampler
+from epbt_optuna.journal import journal_storage
 from epbt_optuna.parallel import optimize
 from tests.servers import postgres_programs, postgres_server
 
@@ -51,7 +51,7 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def journal_study(folder: str, sampler: EPBTSampler) -> optuna.Study:
-    storage = JournalStorage(JournalFileBackend(f"{folder}/log"))
+    storage = journal_storage(f"{folder}/log")
     return optuna.create_study(storage=storage, sampler=sampler, direction="maximize")
 
 
@@ -258,7 +258,7 @@ def bench_driver() -> Table:
     with TemporaryDirectory() as folder:
         paths = (Path(folder, str(index)) for index in range(100))
         row("memory", 2000, lambda: None)
-        row("journal", 400, lambda: JournalStorage(JournalFileBackend(str(next(paths)))))
+        row("journal", 400, lambda: journal_storage(next(paths)))
         row("SQLite", 200, lambda: RDBStorage(f"sqlite:///{next(paths)}"))
         if postgres_programs() is not None:
             with postgres_server() as server:

@@ -38,8 +38,6 @@ os.environ |= {
 import optuna
 import ray
 import torch
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 from ray import tune
 from ray.tune.schedulers import PopulationBasedTraining
@@ -49,6 +47,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from epbt_optuna import CheckpointStore, PBTSampler
+from epbt_optuna.journal import journal_storage
 from epbt_optuna.parallel import optimize
 
 N_MEMBERS = 20
@@ -102,7 +101,7 @@ def ours(folder: str, engine: Any = None) -> float:
     """Run on Journal storage: `study.optimize`, or two workers of an engine."""
     clock = Clock()
     sampler = PBTSampler(N_MEMBERS, seed=0)
-    storage = JournalStorage(JournalFileBackend(f"{folder}/study.log"))
+    storage = journal_storage(f"{folder}/study.log")
     study = optuna.create_study(storage=storage, sampler=sampler, direction="maximize")
     objective = Objective(f"{folder}/checkpoints")
 

@@ -20,13 +20,12 @@ from time import perf_counter, process_time
 
 import optuna
 import torch
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
 from epbt_optuna import CheckpointStore, EPBTSampler
+from epbt_optuna.journal import journal_storage
 from epbt_optuna.tracking import MLflowTracker
 from examples.digits import make_split
 from examples.label_noise import Settings, mlp, objective
@@ -63,7 +62,7 @@ def run(settings: Settings, tracker: MLflowTracker | None) -> tuple[float, float
             study_name=Path(folder).name,
             direction="maximize",
             sampler=EPBTSampler(settings.population_size, seed=0),
-            storage=JournalStorage(JournalFileBackend(f"{folder}/study.log")),
+            storage=journal_storage(f"{folder}/study.log"),
         )
         train = partial(objective, settings=settings, seed=0, split=split, checkpoints=checkpoints)
         start, cpu = perf_counter(), process_time()

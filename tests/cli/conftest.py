@@ -10,12 +10,11 @@ import optuna
 import pytest
 from click.testing import CliRunner, Result
 from optuna.storages import JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.pool import NullPool
 
 from epbt_optuna import CheckpointStore, EPBTSampler
 from epbt_optuna.cli import main
-from epbt_optuna.journal import JournalLock
+from epbt_optuna.journal import journal_storage
 from tests.servers import postgres
 
 __all__ = ["Epbt", "open_database", "open_journal", "postgres", "train"]
@@ -38,7 +37,7 @@ def epbt(monkeypatch: pytest.MonkeyPatch) -> Epbt:
 
 
 def open_journal(path: Path) -> JournalStorage:
-    return JournalStorage(JournalFileBackend(str(path), lock_obj=JournalLock(path)))
+    return journal_storage(path)
 
 
 def open_database(url: str) -> RDBStorage:

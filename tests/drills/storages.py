@@ -7,10 +7,9 @@ from contextlib import closing, contextmanager
 
 import optuna
 from optuna.samplers import BaseSampler
-from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 
-from epbt_optuna.journal import JournalLock
+from epbt_optuna.journal import journal_storage
 from tests.replay import Rules
 from tests.servers import open_grpc
 
@@ -46,7 +45,7 @@ def _opened_storage(url: str) -> Iterator[BaseStorage]:
             yield storage
     elif url.startswith("journal:///"):
         path = url.removeprefix("journal:///")
-        yield JournalStorage(JournalFileBackend(path, lock_obj=JournalLock(path)))
+        yield journal_storage(path)
     else:
         database = RDBStorage(url)
         try:

@@ -13,6 +13,7 @@ import torch
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 
+from epbt_optuna.journal import journal_storage
 from examples import ask_tell, digits, fashion_mnist, label_noise, parallel_gpus
 
 SMALL = ["--population", "4", "--generations", "3", "--epochs", "1", "--workers", "2"]
@@ -20,13 +21,10 @@ N_TRIALS = 4 + 2 * 2
 
 
 def study_of(folder: Path) -> optuna.Study:
-    storage = optuna.storages.JournalStorage(
-        optuna.storages.journal.JournalFileBackend(str(folder / "study.log"))
-    )
+    storage = journal_storage(folder / "study.log")
     return optuna.load_study(study_name="label-noise", storage=storage)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # SQLAlchemy's, of MLflow
 def test_the_demo_runs_resumes_and_says_how_every_loss_did(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,12 +9,11 @@ from pathlib import Path
 import optuna
 import pytest
 import torch
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from torch.nn import functional as F  # noqa: N812, PyTorch's own name for it
 
 from epbt_optuna import CheckpointStore
+from epbt_optuna.journal import journal_storage
 from epbt_optuna.lineage import ReplaySampler, Schedule, ScheduleStep
 from examples import digits, label_noise, replay
 from examples.label_noise import Settings, mlp, train_epoch
@@ -23,7 +22,7 @@ SMALL = ["--population", "4", "--generations", "4", "--epochs", "2", "--workers"
 
 
 def study_of(folder: Path, name: str, file: str) -> optuna.Study:
-    storage = JournalStorage(JournalFileBackend(str(folder / file)))
+    storage = journal_storage(folder / file)
     return optuna.load_study(study_name=name, storage=storage)
 
 

@@ -12,11 +12,11 @@ from typing import Any
 import optuna
 import pytest
 import torch
-from optuna.storages import InMemoryStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.trial import TrialState
 
 from epbt_optuna import CheckpointError, CheckpointStore, EPBTSampler, TaylorGLOLoss, resume
+from epbt_optuna.journal import journal_storage
 from epbt_optuna.lineage import (
     ReplaySampler,
     Schedule,
@@ -76,7 +76,7 @@ def test_the_params_are_exactly_those_that_were_recorded(
     storages: dict[str, Callable[[], optuna.storages.BaseStorage]] = {
         "memory": InMemoryStorage,
         "sqlite": lambda: RDBStorage(f"sqlite:///{tmp_path}/replay.db"),
-        "journal": lambda: JournalStorage(JournalFileBackend(str(tmp_path / "replay.log"))),
+        "journal": lambda: journal_storage(tmp_path / "replay.log"),
     }
     replayed = Schedule.from_json(schedule.to_json())
     study, sampler = start(replayed, storages[kind]())

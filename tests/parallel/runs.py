@@ -7,12 +7,10 @@ import time
 from pathlib import Path
 
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 
 from epbt_optuna import EPBTSampler
-from epbt_optuna.journal import JournalLock
+from epbt_optuna.journal import journal_storage
 from tests.replay import Rules
 
 __all__ = ["RULES", "Marking", "journal_study", "quick", "trials_in"]
@@ -24,7 +22,7 @@ def journal_study(path: Path) -> optuna.Study:
     """Create, or open again, a study that other processes can reach."""
     return optuna.create_study(
         study_name="study",
-        storage=JournalStorage(JournalFileBackend(str(path), lock_obj=JournalLock(path))),
+        storage=journal_storage(path),
         sampler=EPBTSampler(RULES.population_size, n_elites=RULES.n_elites, seed=0),
         direction=RULES.direction,
         load_if_exists=True,

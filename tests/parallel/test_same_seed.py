@@ -9,12 +9,11 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from epbt_optuna import EPBTSampler, PBTSampler
 from epbt_optuna._generation_sampler import GenerationSampler
+from epbt_optuna.journal import journal_storage
 from epbt_optuna.parallel import optimize
 from tests.drills.training import RULES, Training, summary
 from tests.replay import Rules, check_lineage
@@ -43,7 +42,7 @@ def make_objective(training: Training) -> Callable[[optuna.Trial], float]:
 
 def study_in(folder: Path, sampler: GenerationSampler) -> optuna.Study:
     folder.mkdir()
-    storage = JournalStorage(JournalFileBackend(str(folder / "log")))
+    storage = journal_storage(folder / "log")
     return optuna.create_study(storage=storage, sampler=sampler, direction=RULES.direction)
 
 

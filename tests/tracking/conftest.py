@@ -14,11 +14,6 @@ from tests.tracking.servers import MLflowServer, database, empty_database
 __all__ = ["database", "empty_database"]
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Let MLflow use of SQLAlchemy what SQLAlchemy has deprecated since."""
-    item.add_marker(pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning"))
-
-
 @pytest.fixture(autouse=True)
 def temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what killed couriers leave behind in the test's own folder."""

@@ -14,11 +14,10 @@ import time
 from collections.abc import Sequence
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import BaseStorage
 
 from epbt_optuna import EPBTSampler
-from epbt_optuna.journal import JournalLock
+from epbt_optuna.journal import journal_storage
 from epbt_optuna.tracking import MLflowTracker
 
 __all__ = ["NAME", "make_study", "objective", "run"]
@@ -40,7 +39,7 @@ def make_study(storage: BaseStorage | str | None = None) -> optuna.Study:
 
 def open_journal(path: str) -> optuna.Study:
     """Create or reopen the study in a journal."""
-    return make_study(JournalStorage(JournalFileBackend(path, lock_obj=JournalLock(path))))
+    return make_study(journal_storage(path))
 
 
 def objective(trial: optuna.Trial) -> float:
