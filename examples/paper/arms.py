@@ -154,6 +154,12 @@ SAFE: dict[str, Arm] = {
         elites=0.0,
         sound_founders=0.5,
     ),
+    "safe-no-elites-selection": EPBTArm(
+        "EPBT without elites, founders like cross-entropy, more images to select on",
+        elites=0.0,
+        sound_founders=0.5,
+        more_validation=0.25,
+    ),
     "safe-no-elites-gentle": EPBTArm(
         "EPBT without elites, founders like cross-entropy, resets rare",
         elites=0.0,
