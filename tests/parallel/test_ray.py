@@ -38,7 +38,7 @@ from tests.drills.training import RULES, Training, summary
 from tests.parallel.clusters import Nodes, two_nodes
 from tests.parallel.runs import journal_study, quick
 from tests.replay import check_lineage
-from tests.servers import PostgresServer
+from tests.servers import GrpcProxy, PostgresServer
 
 __all__ = ["two_nodes"]  # a fixture
 
@@ -124,13 +124,17 @@ def serial(tmp_path_factory: pytest.TempPathFactory) -> list[FrozenTrial]:
 # One seed, one study
 
 
+@pytest.mark.parametrize("storage", ["postgres", "grpc_proxy"])
 def test_one_seed_makes_the_same_study_on_two_nodes_as_in_one_process(
     two_nodes: Nodes,  # noqa: ARG001, is there
-    postgres: PostgresServer,
+    storage: str,
     serial: list[FrozenTrial],
     tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
-    trials = run_on_ray(postgres.new_database(), make_objective(tmp_path))
+    server: PostgresServer | GrpcProxy = request.getfixturevalue(storage)
+    url = server.new_database() if isinstance(server, PostgresServer) else server.url
+    trials = run_on_ray(url, make_objective(tmp_path))
     assert [summary(trial) for trial in trials] == [summary(trial) for trial in serial]
     assert {TrialState.PRUNED, TrialState.FAIL} < {trial.state for trial in trials}
     check_lineage(trials, RULES)
