@@ -68,7 +68,8 @@ def introduction(configs: t.ByConfig, results: Path, page: Path) -> str:
         PREFACE.format(folder=folder),
         "## What was run",
         t.what_was_run(configs),
-        f"Not run: {not_run or 'nothing'}. Commands are in `python -m examples.paper --help`.",
+        f"Not run: {not_run or 'nothing'}.",
+        COMMANDS,
         "## Table 1: test accuracy",
         TABLE_1,
         t.accuracy_table(configs),
@@ -177,6 +178,20 @@ Made by `python -m examples.paper report`; do not edit. Every number is computed
 the versions, the test accuracy after every epoch or generation, the time by stage and the
 hyperparameters along the best ancestry. All arms of a config and seed share images, wrong labels,
 network, initial weights of the first network, batch size and the learning rate by epoch."""
+
+COMMANDS = """\
+A run that is cut off goes on when it is called again. With `--results docs/results` its files are
+those of this page, which the second line makes.
+
+```console
+$ python -m examples.paper run digits-noisy --arms core safe ablations --workers 2
+$ python -m examples.paper report
+$ python -m examples.paper run fashion-resnet32 --devices cuda:0 --workers 4
+$ python -m examples.paper run cifar10-resnet32 --devices cuda:0 cuda:1 --workers 2
+```
+
+CIFAR-10 and SVHN are downloaded by torchvision. Tests run their configs, ResNet-32 and WRN-16-8 on
+small files of the same format; no accuracy on them is claimed."""
 
 TABLE_1 = """\
 Mean test accuracy in % (standard deviation, number of seeds) of the network that did best on the
