@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         Truncation,
         UniformCrossover,
     )
-    from epbt_optuna.preemption import resume
+    from epbt_optuna.preemption import reopen, resume
     from epbt_optuna.pruner import EPBTPruner
     from epbt_optuna.restore import restore_optimizer
     from epbt_optuna.samplers import EPBTSampler, PBTSampler, ask_generation
@@ -51,6 +51,7 @@ _MODULES = {
     "ask_generation": "samplers",
     "cross_entropy_like": "losses",
     "is_trainable": "losses",
+    "reopen": "preemption",
     "restore_optimizer": "restore",
     "resume": "preemption",
     "taylor_glo_loss": "losses",
@@ -73,6 +74,7 @@ __all__ = [
     "ask_generation",
     "cross_entropy_like",
     "is_trainable",
+    "reopen",
     "restore_optimizer",
     "resume",
     "taylor_glo_loss",

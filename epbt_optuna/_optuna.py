@@ -240,9 +240,9 @@ def has_heartbeat(study: Study, number: int) -> bool:
 
 
 def reopen_trial(study: Study, number: int) -> Trial:
-    """Go on with a RUNNING trial whose process died, under its own number and so its own genome.
+    """Return a RUNNING trial as its own process had it.
 
-    Only where no other worker is at work: nothing tells a dead process from a slow one.
+    Runs `Sampler.before_trial` again: the process may have died in the middle of it.
     """
     storage = study._storage
     trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)

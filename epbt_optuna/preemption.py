@@ -1,11 +1,43 @@
-"""Preemption: a trial that was cut off goes on in a retry, from its last partial checkpoint."""
+"""Preemption: a trial that was cut off goes on, in a retry or as itself."""
 
 from __future__ import annotations
 
-from optuna import Study, create_trial
+from optuna import Study, Trial, create_trial
 from optuna.trial import FrozenTrial, TrialState
 
-__all__ = ["resume"]
+from epbt_optuna._optuna import reopen_trial
+
+__all__ = ["reopen", "resume"]
+
+
+def reopen(study: Study, trial: FrozenTrial) -> Trial:
+    """Go on with a trial that was cut off: same number, and so same genome and same parent.
+
+    For ask/tell with one worker. Unlike a retry it takes no number of its own, so a run that was
+    cut off ends, trial by trial, like one that was not. `CheckpointStore.inherit` gives the trial
+    what it last saved with `final=False`, or else its parent's checkpoint.
+
+    Args:
+        study: The study.
+        trial: A RUNNING trial that no process works on any more: nothing tells a dead process
+            from a slow one.
+
+    Returns:
+        The trial, to be trained and told.
+
+    Raises:
+        ValueError: The trial is not RUNNING.
+
+    Example:
+        ```python
+        for left in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
+            trial = reopen(study, left)  # at start, where no other worker is at work
+            study.tell(trial, objective(trial))
+        ```
+    """
+    if trial.state != TrialState.RUNNING:
+        raise ValueError(f"`trial` must be RUNNING but trial {trial.number} is {trial.state.name}.")
+    return reopen_trial(study, trial.number)
 
 
 def resume(study: Study, trial: FrozenTrial) -> None:

@@ -228,9 +228,14 @@ def open_study(settings: Settings, seed: int) -> tuple[optuna.Study, CheckpointS
         storage=journal_storage(folder / "study.log"),
         load_if_exists=True,
     )
+    fail_cut_off(study)
+    return study, CheckpointStore(folder / "checkpoints")
+
+
+def fail_cut_off(study: optuna.Study) -> None:
+    """Tell trials as failed that a process which is gone has left behind."""
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
         study.tell(trial.number, state=TrialState.FAIL)
-    return study, CheckpointStore(folder / "checkpoints")
 
 
 @contextmanager

@@ -37,6 +37,7 @@ from examples.label_noise import (
     accuracy,
     add_options,
     evolve,
+    fail_cut_off,
     make_optimizer,
     set_learning_rate,
     train_epoch,
@@ -126,8 +127,7 @@ def open_replay(run: Run, sampler: ReplaySampler) -> optuna.Study:
         storage=journal_storage(run.folder / "replay.log"),
         load_if_exists=True,
     )
-    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-        study.tell(trial.number, state=TrialState.FAIL)
+    fail_cut_off(study)
     return study
 
 

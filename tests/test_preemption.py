@@ -10,7 +10,7 @@ import pytest
 from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 
-from epbt_optuna import CheckpointStore, EPBTSampler, resume
+from epbt_optuna import CheckpointStore, EPBTSampler, reopen, resume
 
 experimental = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 
@@ -144,3 +144,23 @@ def test_a_founder_that_was_cut_off_goes_on_too(checkpoints: CheckpointStore) ->
 def test_a_trial_that_has_ended_well_cannot_be_resumed(study: optuna.Study) -> None:
     with pytest.raises(ValueError, match="must be RUNNING or FAILED but trial 0 is COMPLETE"):
         resume(study, study.trials[0])
+
+
+def test_a_reopened_trial_is_itself_and_goes_on_from_its_last_partial_checkpoint(
+    study: optuna.Study, checkpoints: CheckpointStore
+) -> None:
+    trial = cut_off(study)
+    checkpoints.save(trial, {"from": trial.number, "epoch": 9}, final=False)
+    before = lineage(study, trial.number)
+    again = reopen(study, study.trials[trial.number])
+    assert (again.number, again.suggest_float("x", 0, 1)) == (trial.number, trial.params["x"])
+    assert checkpoints.inherit(again) == {"from": trial.number, "epoch": 9}
+    study.tell(again, 1.0)
+    assert len(study.trials) == 5
+    assert lineage(study, trial.number) == before
+    assert study.trials[trial.number].state == TrialState.COMPLETE
+
+
+def test_only_a_running_trial_can_be_reopened(study: optuna.Study) -> None:
+    with pytest.raises(ValueError, match="`trial` must be RUNNING but trial 0 is COMPLETE"):
+        reopen(study, study.trials[0])

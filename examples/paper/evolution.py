@@ -22,9 +22,9 @@ from epbt_optuna import (
     Truncation,
     UniformCrossover,
     is_trainable,
+    reopen,
     restore_optimizer,
 )
-from epbt_optuna._optuna import reopen_trial
 from epbt_optuna.lineage import ancestry
 from examples.label_noise import Split
 from examples.paper.arms import EPBTArm, PBTArm
@@ -137,10 +137,8 @@ def remaining_trials(study: optuna.Study, n_trials: int) -> Iterator[Trial]:
     That one keeps its number, and so its parent and its random stream: a run that was cut off
     ends like one that was not.
     """
-    states = [trial.state for trial in study.get_trials(deepcopy=False)]
-    cut_off = [number for number, state in enumerate(states) if state == TrialState.RUNNING]
-    for number in cut_off:
-        yield reopen_trial(study, number)
+    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+        yield reopen(study, trial)
     for _ in range(n_trials_ended(study), n_trials):
         yield study.ask()
 

@@ -10,8 +10,7 @@ import optuna
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 
-from epbt_optuna import is_trainable
-from epbt_optuna._optuna import reopen_trial
+from epbt_optuna import is_trainable, reopen
 from examples.paper.arms import SearchArm
 from examples.paper.data import N_CLASSES
 from examples.paper.evolution import open_study
@@ -48,11 +47,11 @@ def run_trial(
 ) -> bool:
     """Train a network with the next θ; return whether it was worth training."""
     trials = study.get_trials(deepcopy=False)
-    cut_off = bool(trials) and trials[-1].state == TrialState.RUNNING
-    number = len(trials) - cut_off
+    cut_off = trials[-1] if trials and trials[-1].state == TrialState.RUNNING else None
+    number = len(trials) if cut_off is None else cut_off.number
     study.sampler = TimedSampler(make_sampler(arm, bench.seed, number), bench.stopwatch)
     with bench.stopwatch.stage("record"):
-        trial = reopen_trial(study, number) if cut_off else study.ask()
+        trial = study.ask() if cut_off is None else reopen(study, cut_off)
         params = suggest(trial, ("theta",))
     if arm.trainable and not is_trainable(params, N_CLASSES):
         study.tell(trial, state=TrialState.PRUNED)

@@ -88,13 +88,27 @@ def test_wins_and_losses_are_read_from_the_files_not_written_by_hand(
     said = [line for line in page.read_text(encoding="utf-8").splitlines() if "`epbt` wins" in line]
     assert len(said) == 2
     assert "`cross-entropy`" in said[0].split("; ties")[0]
-    for path in (results / "digits-clean").glob("epbt-seed*.json"):
-        record = read_json(path)
-        record["curve"] = [[epoch, value, test - 0.4] for epoch, value, test in record["curve"]]
-        write_json(path, record)
+    add_to_accuracy(results / "digits-clean", "epbt", -0.4)
     write_report(results, page)
     text = page.read_text(encoding="utf-8")
     assert "- `digits-clean`, `epbt` wins 0; ties 0; loses" in text
+
+
+def test_the_safe_candidate_is_the_one_with_the_best_mean_over_clean_and_noisy_digits(
+    results: Path, page: Path
+) -> None:
+    add_to_accuracy(results / "digits-noisy", "safe-founders", 0.2)  # and not on clean ones alone
+    add_to_accuracy(results / "digits-clean", "safe-no-elites", 0.1)
+    write_report(results, page)
+    text = page.read_text(encoding="utf-8")
+    assert "Chosen on `digits-clean` and `digits-noisy`: `safe-founders`" in text
+
+
+def add_to_accuracy(folder: Path, arm: str, more: float) -> None:
+    for path in folder.glob(f"{arm}-seed*.json"):
+        record = read_json(path)
+        record["curve"] = [[epoch, value, test + more] for epoch, value, test in record["curve"]]
+        write_json(path, record)
 
 
 def test_every_file_named_and_every_config_counted_is_there(results: Path, page: Path) -> None:

@@ -15,6 +15,7 @@ from epbt_optuna import cross_entropy_like, is_trainable
 from examples.paper import ExperimentError
 from examples.paper.arms import ARMS, EPBTArm, PBTArm, SearchArm, SingleNetwork
 from examples.paper.configs import CONFIGS, DIGITS, Config
+from examples.paper.evolution import make_sampler
 from examples.paper.genomes import founders
 from examples.paper.jobs import run_job
 from examples.paper.results import Job, read_json
@@ -88,6 +89,16 @@ def test_sound_founders_are_cross_entropy_like_and_the_first_one_exactly() -> No
     assert tuple(found[0].values()) == pytest.approx(cross_entropy_like(10))
     assert len({tuple(params.values()) for params in found}) == 4
     assert founders(EPBTArm(""), 8, seed=0) == []
+
+
+@pytest.mark.parametrize("elites", [0.0, 0.25, 0.5, 0.75])
+@pytest.mark.parametrize("config", [CONFIGS["digits-clean"], CONFIGS["cifar10-resnet32"]])
+def test_every_share_of_elites_has_nearly_the_same_budget(config: Config, elites: float) -> None:
+    sampler = make_sampler(EPBTArm("", elites=elites), config, seed=0)
+    n_epochs = sampler.n_trials(config.n_generations) * config.epochs_per_generation
+    assert n_epochs == pytest.approx(config.n_epochs_of_epbt, rel=0.04)
+    if elites == 0.5:
+        assert sampler.population_size == config.population_size
 
 
 def test_pbts_founders_start_around_zero_in_the_papers_baseline_only() -> None:
