@@ -123,9 +123,10 @@ def comparison_table(configs: ByConfig, ours: str, others: Sequence[str]) -> str
 
 
 def interval(comparison: Comparison) -> str:
+    p = f"p = {comparison.p:.3f}" if comparison.p >= 0.0005 else "p < 0.001"
     return (
         f"{comparison.difference:+.2f} [{comparison.low:+.2f}, {comparison.high:+.2f}], "
-        f"p = {comparison.p:.3f}: {comparison.verdict}"
+        f"{p}: {comparison.verdict}"
     )
 
 
