@@ -99,7 +99,9 @@ class Driver:
         finally:
             if self._lost:
                 _logger.warning(
-                    "%d trials were lost with their workers: %s", len(self._lost), self._lost
+                    "%d trials were lost with their workers: %s",
+                    len(self._lost),
+                    sorted(self._lost),
                 )
 
     def _loop(self) -> None:

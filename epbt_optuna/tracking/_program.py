@@ -32,6 +32,8 @@ _POLL_SECONDS = 0.2
 _PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _PATIENCE_SECONDS = 5.0  # with a server that is down, once training has ended
 _NICENESS = 5
+_REST_SHARE = 2.0  # seconds for each second of delivery: its commits delay those of training
+_LONGEST_REST_SECONDS = 1.0
 _TEMPORARY = {
     "ABORTED",
     "DEADLINE_EXCEEDED",
@@ -73,7 +75,9 @@ class Program:
             self._until_it_works(self._open)
             self._unless_refused(lambda _: self._delivery.catch_up())
             while (trial := self._next_trial()) is not None:
+                start = time.monotonic()
                 self._deliver(trial)
+                self._rest(time.monotonic() - start)
             self._unless_refused(lambda _: self._delivery.finish())
         except _GaveUpError:
             return INCOMPLETE
@@ -94,6 +98,10 @@ class Program:
             if item == END or has_ended:
                 return None
             self._training_ended.wait(_POLL_SECONDS)
+
+    def _rest(self, worked: float) -> None:
+        """Leave the disk to training, while it goes on."""
+        self._training_ended.wait(min(_REST_SHARE * worked, _LONGEST_REST_SECONDS))
 
     def _open(self) -> None:
         self._delivery = Delivery(self._address, self._source)
