@@ -66,6 +66,9 @@ def introduction(configs: t.ByConfig, results: Path, page: Path) -> str:
     not_run = ", ".join(f"`{name}`" for name in CONFIGS if name not in configs)
     parts = [
         PREFACE.format(folder=folder),
+        "## In short",
+        SUMMARY,
+        t.summary_table(configs),
         "## What was run",
         t.what_was_run(configs),
         f"Not run: {not_run or 'nothing'}.",
@@ -178,6 +181,10 @@ Made by `python -m examples.paper report`; do not edit. Every number is computed
 the versions, the test accuracy after every epoch or generation, the time by stage and the
 hyperparameters along the best ancestry. All arms of a config and seed share images, wrong labels,
 network, initial weights of the first network, batch size and the learning rate by epoch."""
+
+SUMMARY = """\
+Mean test accuracy in % of EPBT, and of the best of each group of rivals, which favours the rival;
+EPBT wins or loses where the 95 % interval of the paired difference leaves out zero."""
 
 COMMANDS = """\
 A run that is cut off goes on when it is called again. With `--results docs/results` its files are

@@ -31,6 +31,15 @@ STAGES = {
 }
 """Test accuracy is measured for the record only, so its time is nobody's."""
 
+RIVALS = {
+    "cross-entropy": ("cross-entropy",),
+    "best other loss": ("label-smoothing", "generalized-cross-entropy", "mean-absolute-error"),
+    "best PBT": ("pbt-theta", "pbt-theta-uniform", "pbt-sgd"),
+    "best search for one θ": ("random-search", "tpe"),
+    "selection alone": ("selection-alone",),
+}
+"""Whom EPBT is set beside in short; each group's best mean stands for it, on the test data."""
+
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     rule = ["---", *("---:" for _ in headings[1:])]
@@ -93,6 +102,23 @@ def accuracy_table(configs: ByConfig) -> str:
             row.append(f"**{text}**" if best[config] == name else text)
         rows.append(row)
     return table(["arm", *(f"`{config}`" for config in configs)], rows)
+
+
+def summary_table(configs: ByConfig, ours: str = "epbt") -> str:
+    """EPBT beside the best of each group of rivals, and whether it wins, ties or loses."""
+    rows = []
+    for config, arms in configs.items():
+        if ours not in arms:
+            continue
+        means = {name: mean(accuracies(own).values()) for name, own in arms.items()}
+        row = [f"`{config}`", f"{means[ours]:.2f}"]
+        for group in RIVALS.values():
+            best = max((name for name in group if name in arms), key=means.__getitem__, default="")
+            found = comparisons(arms, ours, [best], config)
+            verdict = f"{means[best]:.2f}: {found[best].verdict}" if found else "–"
+            row.append(f"{verdict} (`{best}`)" if found and len(group) > 1 else verdict)
+        rows.append(row)
+    return table(["", "EPBT on θ", *RIVALS], rows)
 
 
 def comparisons(arms: Arms, ours: str, others: Sequence[str], config: str) -> dict[str, Comparison]:

@@ -94,6 +94,15 @@ def test_wins_and_losses_are_read_from_the_files_not_written_by_hand(
     assert "- `digits-clean`, `epbt` wins 0; ties 0; loses" in text
 
 
+def test_in_short_each_group_is_stood_for_by_its_best(results: Path, page: Path) -> None:
+    add_to_accuracy(results / "digits-noisy", "label-smoothing", 0.3)
+    write_report(results, page)
+    lines = page.read_text(encoding="utf-8").splitlines()
+    clean, noisy = (line for line in lines if re.match(r"\| `digits-\w+` \| \d", line))
+    assert re.search(r": wins \(`mean-absolute-error`\) ", clean)
+    assert re.search(r": loses \(`label-smoothing`\) ", noisy)
+
+
 def test_the_safe_candidate_is_the_one_with_the_best_mean_over_clean_and_noisy_digits(
     results: Path, page: Path
 ) -> None:
