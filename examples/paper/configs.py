@@ -75,10 +75,9 @@ class Config:
 
 
 DIGITS = Config("digits-clean", "digits", "mlp", 450, 20, n_train=900, epochs_per_generation=3)
-FASHION = Config("fashion-clean", "fashion-mnist", "mlp", 2_500, 20, n_train=5_000)
-FASHION_RESNET = replace(
-    FASHION, name="fashion-resnet32", model="resnet32", n_train=15_000, n_validation=5_000
-)
+FASHION = Config("fashion-clean", "fashion-mnist", "mlp", 5_000, 20, n_train=15_000)
+FASHION_5000 = replace(FASHION, name="fashion-5000", n_train=5_000, n_validation=2_500)
+FASHION_RESNET = replace(FASHION, name="fashion-resnet32", model="resnet32")
 CIFAR10 = Config(
     "cifar10-resnet32", "cifar10", "resnet32", 5_000, 25, augment=True, epochs_per_generation=8
 )
@@ -97,6 +96,8 @@ CONFIGS = {
         noisy(DIGITS, "digits-pair-flip", "pair-flip"),
         FASHION,
         noisy(FASHION, "fashion-noisy"),
+        FASHION_5000,
+        noisy(FASHION_5000, "fashion-5000-noisy"),
         replace(FASHION, name="fashion-cnn", model="cnn"),
         FASHION_RESNET,
         noisy(FASHION_RESNET, "fashion-resnet32-noisy"),

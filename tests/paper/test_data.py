@@ -124,5 +124,5 @@ def test_a_missing_data_set_says_what_was_looked_for_and_where(
 
 
 def test_a_config_for_more_images_than_there_are_says_how_many(data_root: Path) -> None:
-    with pytest.raises(ExperimentError, match=r"5000 training and 2500 validation.*has 60"):
+    with pytest.raises(ExperimentError, match=r"15000 training and 5000 validation.*has 60"):
         make_split(FASHION, 0, data_root)
