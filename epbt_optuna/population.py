@@ -16,11 +16,18 @@ from typing import Any, TypeAlias
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from epbt_optuna._checks import check_integer
-from epbt_optuna._optuna import read_study_attr, read_trial, write_study_attr
-from epbt_optuna.operators import SurvivorSelection
+from epbt_optuna._internal.checks import check_integer
+from epbt_optuna._internal.optuna import read_study_attr, read_trial, write_study_attr
 
-__all__ = ["LINEAGE_KEY", "Generations", "Individual", "Lineage", "Population", "PopulationHistory"]
+__all__ = [
+    "LINEAGE_KEY",
+    "Generations",
+    "Individual",
+    "Lineage",
+    "Population",
+    "PopulationHistory",
+    "next_population",
+]
 
 LINEAGE_KEY = "epbt:lineage"
 _GENERATIONS_KEY = "epbt:generations"
@@ -122,6 +129,20 @@ Population: TypeAlias = tuple[Individual, ...]
 """The individuals alive after a generation, M_g, the fittest first."""
 
 
+def next_population(
+    evaluated: Iterable[Individual], previous: Population, n_elites: int
+) -> Population:
+    """Return who is alive after a generation, M_g, the fittest first (Algorithm 1, lines 3b, 3c).
+
+    Args:
+        evaluated: The COMPLETE trials of generation g.
+        previous: M_(g−1), the fittest first; empty for generation 0.
+        n_elites: How many of those survive with weights, genome and fitness unchanged, k.
+    """
+    everybody = (*evaluated, *previous[:n_elites])
+    return tuple(sorted(everybody, key=lambda individual: individual.rank_key, reverse=True))
+
+
 @dataclass(frozen=True)
 class Lineage:
     """Where an individual comes from: the one record its trial carries, written at ask.
@@ -153,18 +174,15 @@ class Lineage:
 class PopulationHistory:
     """The populations M_0, M_1, … of one study, each as far as its trials have finished.
 
-    M_0 is the COMPLETE trials of generation 0; M_g is the COMPLETE trials of generation g and
-    the survivors of M_(g−1) (Algorithm 1, lines 3b and 3c). A finished trial is read once; a
-    generation whose trials have all finished is never looked at again.
+    A finished trial is read once; a generation whose trials have all finished is never looked at
+    again.
 
     Args:
         generations: The arithmetic.
-        survivors: Selects the elites of M_(g−1).
     """
 
-    def __init__(self, generations: Generations, survivors: SurvivorSelection) -> None:
+    def __init__(self, generations: Generations) -> None:
         self._generations = generations
-        self._survivors = survivors
         self._evaluated: list[list[Individual]] = []
         self._pending: dict[int, list[int]] = {}
         self._populations: list[Population] = []
@@ -216,8 +234,9 @@ class PopulationHistory:
                 self._evaluated.append([])
                 self._pending[g] = list(self._generations.numbers(g))
                 self._read_finished(study, g)
-            elites = self._survivors(self._populations[g - 1]) if g > 0 else ()
-            self._populations.append(_fittest_first((*self._evaluated[g], *elites)))
+            previous = self._populations[g - 1] if g > 0 else ()
+            n_elites = self._generations.n_elites
+            self._populations.append(next_population(self._evaluated[g], previous, n_elites))
         self._pending = {g: numbers for g, numbers in self._pending.items() if numbers}
         return self._populations[generation] if generation >= 0 else ()
 
@@ -234,7 +253,3 @@ class PopulationHistory:
         self._pending[generation] = running
         self._evaluated[generation].extend(complete)
         return bool(complete)
-
-
-def _fittest_first(individuals: Iterable[Individual]) -> Population:
-    return tuple(sorted(individuals, key=lambda i: i.rank_key, reverse=True))

@@ -12,8 +12,8 @@ import pytest
 from optuna.trial import TrialState
 
 from epbt_optuna import CheckpointError, CheckpointStore, EPBTSampler
-from epbt_optuna._files import unpack
-from epbt_optuna._serialization import UnreadableError
+from epbt_optuna.checkpoints.archives import unpack
+from epbt_optuna.checkpoints.states import UnreadableError
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from optuna.distributions import FloatDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from epbt_optuna.operators import Elitism
 from epbt_optuna.population import Generations, Individual, Lineage, PopulationHistory
 from tests.replay import Rules, check_lineage
 
@@ -25,7 +24,7 @@ MAXIMIZE, MINIMIZE = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
 
 
 def history(population_size: int, n_elites: int) -> PopulationHistory:
-    return PopulationHistory(Generations(population_size, n_elites), Elitism(n_elites))
+    return PopulationHistory(Generations(population_size, n_elites))
 
 
 def study_of(n_trials: int) -> optuna.Study:

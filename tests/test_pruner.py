@@ -19,7 +19,6 @@ from optuna.samplers import PartialFixedSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna import EPBTPruner, EPBTSampler, PBTSampler, ask_generation
-from epbt_optuna._standing import Standing, n_all_ahead
 from epbt_optuna.evolution import EPBT, PBT
 from epbt_optuna.operators import (
     GaussianMutation,
@@ -29,10 +28,11 @@ from epbt_optuna.operators import (
     UniformCrossover,
 )
 from epbt_optuna.population import Individual
+from epbt_optuna.pruning.standing import Standing, n_all_ahead
 
 T = TypeVar("T")
 
-LOGGER = "optuna.epbt_optuna.pruner"
+LOGGER = "optuna.epbt_optuna.pruning"
 NAN, INF = math.nan, math.inf
 
 Direction = Literal["maximize", "minimize"]

@@ -17,8 +17,8 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.trial import TrialState
 
 from epbt_optuna import CheckpointError, CheckpointStore, EPBTSampler, PBTSampler, resume
-from epbt_optuna._optuna import read_study_attrs
-from epbt_optuna._retention import Retention
+from epbt_optuna._internal.optuna import read_study_attrs
+from epbt_optuna.checkpoints.retention import Retention
 
 _T = TypeVar("_T")
 NOW = datetime.now()
@@ -314,7 +314,7 @@ def test_two_workers_that_begin_at_the_same_moment_collect_each_others_files(
     def read_too_early(study: optuna.Study) -> Mapping[str, str]:
         return attrs.pop() if attrs else read_study_attrs(study)
 
-    monkeypatch.setattr("epbt_optuna._vault.read_study_attrs", read_too_early)
+    monkeypatch.setattr("epbt_optuna.checkpoints.verified.read_study_attrs", read_too_early)
     run(study, other, 2)
     assert len({path.name[:18] for path in tmp_path.iterdir()}) == 2, "they drew one name"
     (of_the_other,) = tmp_path.glob("*-000001-*")

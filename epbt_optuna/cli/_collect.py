@@ -11,10 +11,10 @@ from typing import NamedTuple, cast
 
 from optuna import Study
 
-from epbt_optuna._artifacts import FolderArtifacts
-from epbt_optuna._retention import Keep, Retention
-from epbt_optuna._vault import Vault
-from epbt_optuna.checkpoints import CheckpointStore
+from epbt_optuna.checkpoints.artifacts import FolderArtifacts
+from epbt_optuna.checkpoints.retention import Keep, Retention
+from epbt_optuna.checkpoints.store import CheckpointStore
+from epbt_optuna.checkpoints.verified import Vault
 
 __all__ = ["collect_garbage"]
 

@@ -16,7 +16,7 @@ def sentence(error: Exception) -> str | None:
     from optuna.exceptions import OptunaError
     from sqlalchemy.exc import SQLAlchemyError
 
-    from epbt_optuna._records import CheckpointError
+    from epbt_optuna.checkpoints.records import CheckpointError
 
     if isinstance(error, BrokenPipeError):  # `epbt … | head`: click ends quietly
         return None

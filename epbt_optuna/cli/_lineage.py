@@ -9,9 +9,9 @@ from typing import Any
 import networkx
 from optuna import Study
 
-from epbt_optuna._overview import format_number
 from epbt_optuna.cli._console import Row, console, fitted_table
 from epbt_optuna.lineage import ancestry, lineage_graph
+from epbt_optuna.lineage.overview import format_number
 
 __all__ = ["print_ancestry", "print_forest"]
 

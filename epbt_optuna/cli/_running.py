@@ -8,9 +8,9 @@ from datetime import datetime
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from epbt_optuna.checkpoints.preemption import resume
 from epbt_optuna.cli._console import Row, console, fitted_table
 from epbt_optuna.population import Generations
-from epbt_optuna.preemption import resume
 
 __all__ = ["end_running", "print_running"]
 

@@ -6,8 +6,8 @@ from optuna import Study
 from rich.table import Table
 from rich.text import Text
 
-from epbt_optuna._overview import GENERATION_COLUMNS, facts, generation_rows
 from epbt_optuna.cli._console import console, fitted_table
+from epbt_optuna.lineage.overview import GENERATION_COLUMNS, facts, generation_rows
 
 __all__ = ["print_summary"]
 

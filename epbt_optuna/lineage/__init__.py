@@ -8,11 +8,16 @@ Everything is read from the study alone, so it works in any process, during a ru
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from epbt_optuna.lineage.generations import GenerationSummary, summarize_generations
 from epbt_optuna.lineage.graph import ancestry, lineage_dataframe, lineage_graph
 from epbt_optuna.lineage.losses import loss_schedule
-from epbt_optuna.lineage.replay import ReplayPosition, ReplaySampler
 from epbt_optuna.lineage.schedule import Schedule, ScheduleStep
+
+if TYPE_CHECKING:
+    from epbt_optuna.samplers.replay import ReplayPosition, ReplaySampler
 
 __all__ = [
     "GenerationSummary",
@@ -26,3 +31,10 @@ __all__ = [
     "loss_schedule",
     "summarize_generations",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what replays when it is used: a sampler reads lineage, not the reverse."""
+    if name not in ("ReplayPosition", "ReplaySampler"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("epbt_optuna.samplers.replay"), name)

@@ -9,10 +9,9 @@ from optuna import Study
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from epbt_optuna._checks import check_integer
-from epbt_optuna._records import CheckpointError, Record
-from epbt_optuna.operators import Elitism
-from epbt_optuna.population import Generations, Individual, Lineage, Population
+from epbt_optuna._internal.checks import check_integer
+from epbt_optuna.checkpoints.records import CheckpointError, Record
+from epbt_optuna.population import Generations, Individual, Lineage, Population, next_population
 
 __all__ = ["History"]
 
@@ -72,8 +71,7 @@ class History:
 
     @cached_property
     def populations(self) -> tuple[Population, ...]:
-        """M_0, M_1, … as `PopulationHistory` has them, the fittest first, of the trials read."""
-        survivors = Elitism(self.generations.n_elites)
+        """M_0, M_1, … of the trials read, the fittest first."""
         alive: Population = ()
         populations = []
         for generation in range(self.n_generations):
@@ -82,8 +80,7 @@ class History:
                 for trial in self.of_generation(generation)
                 if trial.state == TrialState.COMPLETE
             )
-            everybody = (*evaluated, *survivors(alive))
-            alive = tuple(sorted(everybody, key=lambda i: i.rank_key, reverse=True))
+            alive = next_population(evaluated, alive, self.generations.n_elites)
             populations.append(alive)
         return tuple(populations)
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from epbt_optuna._checks import check_number
-from epbt_optuna.losses._checks import (
+from epbt_optuna._internal.checks import check_number
+from epbt_optuna.losses.arguments import (
     check_logits,
     check_reduction,
     check_same_device,

@@ -7,8 +7,8 @@ from typing import Any, TypeAlias, TypeVar
 
 from torch import Tensor
 
-from epbt_optuna._checks import check_integer, check_number
-from epbt_optuna.losses._checks import theta_in, theta_tensor
+from epbt_optuna._internal.checks import check_integer, check_number
+from epbt_optuna.losses.arguments import theta_in, theta_tensor
 
 __all__ = ["Theta", "cross_entropy_like", "gradient_coefficients", "is_trainable"]
 

@@ -1,6 +1,6 @@
 """Genetic operators: pure functions of genomes and a random generator.
 
-The folder is the algorithm's stages: selection chooses parents and survivors, mutation and
+The folder is the algorithm's stages: selection chooses parents, mutation and
 crossover make the offspring's genome. Each operator is a small frozen dataclass that knows no
 study and keeps no state; write your own against the protocols and check it with
 `epbt_optuna.testing`.
@@ -9,25 +9,21 @@ study and keeps no state; write your own against the protocols and check it with
 from epbt_optuna.operators.crossover import Crossover, UniformCrossover
 from epbt_optuna.operators.mutation import GaussianMutation, Mutation, PerturbOrResample
 from epbt_optuna.operators.selection import (
-    Elitism,
     Exploit,
     ParentSelection,
     SelectionOdds,
-    SurvivorSelection,
     TournamentSelection,
     Truncation,
 )
 
 __all__ = [
     "Crossover",
-    "Elitism",
     "Exploit",
     "GaussianMutation",
     "Mutation",
     "ParentSelection",
     "PerturbOrResample",
     "SelectionOdds",
-    "SurvivorSelection",
     "TournamentSelection",
     "Truncation",
     "UniformCrossover",

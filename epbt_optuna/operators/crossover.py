@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from epbt_optuna._checks import check_probability
+from epbt_optuna._internal.checks import check_probability
 from epbt_optuna.genome import Genome, contains
 
 __all__ = ["Crossover", "UniformCrossover"]

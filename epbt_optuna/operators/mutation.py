@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from epbt_optuna._checks import check_number, check_probability
+from epbt_optuna._internal.checks import check_number, check_probability
 from epbt_optuna.genome import Genome, NumericalDistribution, draw, move, spread
 
 __all__ = ["GaussianMutation", "Mutation", "PerturbOrResample"]

@@ -1,4 +1,4 @@
-"""Selection: who breeds (tournament, truncation) and who survives (elitism).
+"""Selection: who breeds. (Who survives is `epbt_optuna.population.next_population`.)
 
 A population is a sequence ordered from the fittest to the least fit, so selection compares
 positions and never needs to know what fitness is.
@@ -13,14 +13,12 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from epbt_optuna._checks import check_integer, check_share
+from epbt_optuna._internal.checks import check_integer, check_share
 
 __all__ = [
-    "Elitism",
     "Exploit",
     "ParentSelection",
     "SelectionOdds",
-    "SurvivorSelection",
     "TournamentSelection",
     "Truncation",
 ]
@@ -42,14 +40,6 @@ class SelectionOdds(Protocol):
 
     def win_probabilities(self, population_size: int) -> Sequence[float]:
         """Return the probability that one selection takes each rank, the fittest first."""
-        ...
-
-
-class SurvivorSelection(Protocol):
-    """Selects those who stay alive from a population ordered from the fittest down (stage 3)."""
-
-    def __call__(self, population: Sequence[_T]) -> Sequence[_T]:
-        """Return the survivors, in the same order."""
         ...
 
 
@@ -145,28 +135,6 @@ class Truncation:
         """Return the probability that one selection takes each rank, the fittest first."""
         n_winners = max(1, self.n_replaced(population_size))
         return [1 / n_winners] * n_winners + [0.0] * (population_size - n_winners)
-
-
-@dataclass(frozen=True)
-class Elitism:
-    """The `size` fittest survive with weights, genome and fitness unchanged (stage 3).
-
-    Attributes:
-        size: Number of elites, k in the paper.
-
-    Raises:
-        TypeError: `size` is not an integer.
-        ValueError: `size` is negative.
-    """
-
-    size: int
-
-    def __post_init__(self) -> None:
-        check_integer("size", self.size, at_least=0)
-
-    def __call__(self, population: Sequence[_T]) -> Sequence[_T]:
-        """Return the elites, fittest first."""
-        return population[: self.size]
 
 
 def _require_somebody(population: Sequence[_T]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial
 
-from epbt_optuna._records import Record
+from epbt_optuna.checkpoints.records import Record
 from epbt_optuna.tracking._experiment import Experiment
 
 if TYPE_CHECKING:

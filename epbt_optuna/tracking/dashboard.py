@@ -8,7 +8,7 @@ from typing import Any
 
 from optuna import Study
 
-from epbt_optuna._overview import GENERATION_COLUMNS, facts, generation_rows
+from epbt_optuna.lineage.overview import GENERATION_COLUMNS, facts, generation_rows
 
 __all__ = ["save_to_dashboard"]
 

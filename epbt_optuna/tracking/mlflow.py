@@ -15,9 +15,9 @@ from optuna import Study
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
 
-from epbt_optuna._checks import check_integer
-from epbt_optuna._optuna import read_trial, storage_of
-from epbt_optuna._per_study import PerStudy
+from epbt_optuna._internal.checks import check_integer
+from epbt_optuna._internal.optuna import read_trial, storage_of
+from epbt_optuna._internal.per_study import PerStudy
 from epbt_optuna.population import Generations
 from epbt_optuna.tracking._courier import Courier, TrackingError
 from epbt_optuna.tracking._runs import milliseconds

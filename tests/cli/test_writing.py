@@ -23,7 +23,7 @@ def checkpoints(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def study(tmp_path: Path, checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> optuna.Study:
-    monkeypatch.setattr("epbt_optuna._retention._IN_BETWEEN", timedelta(0))
+    monkeypatch.setattr("epbt_optuna.checkpoints.retention._IN_BETWEEN", timedelta(0))
     return train(open_journal(tmp_path / "study.log"), checkpoints)
 
 

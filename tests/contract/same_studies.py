@@ -36,7 +36,8 @@ def objective(trial: optuna.Trial) -> float:
     n = trial.suggest_int("n", 1, 64, log=True)
     k = trial.suggest_int("k", -3, 12, step=3)
     kind = trial.suggest_categorical("kind", ["a", "b", None, 2])
-    penalty = {"a": 0.0, "b": 1.0, None: 2.0, 2: 0.5}[kind]
+    choices: list[Any] = ["a", "b", None, 2]
+    penalty = [0.0, 1.0, 2.0, 0.5][choices.index(kind)]
     return x**2 + abs(lr - 0.1) + (step - 0.5) ** 2 + n / 64 + k**2 / 9 + penalty
 
 

@@ -18,7 +18,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna import CheckpointStore
-from epbt_optuna._artifacts import ArtifactStore
+from epbt_optuna.checkpoints.artifacts import ArtifactStore
 from tests.replay import Rules, lineage_of
 
 __all__ = ["RULES", "Training", "digest", "summary"]

@@ -13,11 +13,9 @@ import numpy as np
 import pytest
 
 from epbt_optuna.operators import (
-    Elitism,
     Exploit,
     ParentSelection,
     SelectionOdds,
-    SurvivorSelection,
     TournamentSelection,
     Truncation,
 )
@@ -145,12 +143,6 @@ def test_the_fraction_is_rounded_up_but_nobody_is_among_the_best_and_the_worst(
         assert all(source < n_replaced for source in sources[n_safe:])
 
 
-@pytest.mark.parametrize("size", [0, 1, 5, 8, 20])
-def test_elitism_keeps_the_fittest_in_their_order(size: int) -> None:
-    survivors: SurvivorSelection = Elitism(size)
-    assert tuple(survivors(POPULATION)) == POPULATION[:size]
-
-
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
@@ -166,12 +158,6 @@ def test_elitism_keeps_the_fittest_in_their_order(size: int) -> None:
             lambda: TournamentSelection("2"),  # type: ignore[arg-type]
             TypeError,
             "`size` must be an integer but got '2'.",
-        ),
-        (lambda: Elitism(-1), ValueError, "`size` must be at least 0 but got -1."),
-        (
-            lambda: Elitism(None),  # type: ignore[arg-type]
-            TypeError,
-            "`size` must be an integer but got None.",
         ),
         (lambda: Truncation(0), ValueError, "`fraction` must be in (0, 0.5] but got 0."),
         (lambda: Truncation(0.51), ValueError, "`fraction` must be in (0, 0.5] but got 0.51."),

@@ -10,16 +10,17 @@ import optuna
 import pytest
 import torch
 
-from epbt_optuna.parallel import _devices, current_device, optimize
-from epbt_optuna.parallel._devices import make_slots
+from epbt_optuna.parallel import current_device, optimize
+from epbt_optuna.parallel import devices as devices_module
+from epbt_optuna.parallel.devices import make_slots
 from tests.parallel.runs import journal_study, quick
 
 
 @pytest.fixture
 def gpus(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """A machine with two GPUs and eight cores."""
-    monkeypatch.setattr(_devices, "_n_cuda_devices", lambda: 2)
-    monkeypatch.setattr(_devices, "_n_cores", lambda: 8)
+    monkeypatch.setattr(devices_module, "_n_cuda_devices", lambda: 2)
+    monkeypatch.setattr(devices_module, "_n_cores", lambda: 8)
     return monkeypatch
 
 
@@ -48,7 +49,7 @@ def test_each_worker_has_a_device(
 
 
 def test_without_a_gpu_there_is_a_worker_a_core_on_the_cpu(gpus: pytest.MonkeyPatch) -> None:
-    gpus.setattr(_devices, "_n_cuda_devices", lambda: 0)
+    gpus.setattr(devices_module, "_n_cuda_devices", lambda: 0)
     assert [slot.device for slot in make_slots(None, None, 1)] == ["cpu"] * 8
     assert len(make_slots(None, None, 3)) == 3
     assert [slot.n_threads for slot in make_slots(16, None, 1)] == [1] * 16
@@ -92,7 +93,7 @@ def test_outside_of_workers_the_device_is_the_cpu() -> None:
 
 
 def test_threads_are_on_their_own_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_devices, "_n_cuda_devices", lambda: 2)
+    monkeypatch.setattr(devices_module, "_n_cuda_devices", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
     study = optuna.create_study()
     both_run = threading.Barrier(2)
@@ -113,7 +114,7 @@ def test_processes_do_not_fight_over_the_cores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(_devices, "_n_cores", lambda: 2)
+    monkeypatch.setattr(devices_module, "_n_cores", lambda: 2)
     study = journal_study(tmp_path / "log")
 
     def objective(trial: optuna.Trial) -> float:
@@ -130,6 +131,6 @@ def test_processes_do_not_fight_over_the_cores(
 def test_the_users_own_number_of_threads_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     before = torch.get_num_threads()
-    _devices.limit_threads(_devices.Slot(0, "cpu", 3))
+    devices_module.limit_threads(devices_module.Slot(0, "cpu", 3))
     assert os.environ["OMP_NUM_THREADS"] == "5"
     assert torch.get_num_threads() == before

@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from epbt_optuna import EPBTSampler
 from epbt_optuna.parallel import optimize
-from epbt_optuna.parallel._interrupts import Interrupts
+from epbt_optuna.parallel.interrupts import Interrupts
 from tests.parallel.program import N_GENERATIONS
 from tests.parallel.runs import RULES, journal_study, quick, trials_in
 from tests.replay import check_lineage

@@ -25,13 +25,14 @@ from optuna.trial import FrozenTrial, TrialState
 from ray.exceptions import RuntimeEnvSetupError
 
 from epbt_optuna import EPBTSampler
-from epbt_optuna._optuna import trial_id_of
-from epbt_optuna.parallel import _ray, current_device, optimize
-from epbt_optuna.parallel._devices import Slot, occupy
-from epbt_optuna.parallel._driver import Callback
-from epbt_optuna.parallel._engine import EngineError, WorkerDied
-from epbt_optuna.parallel._shipping import pickled, unpacked
-from epbt_optuna.parallel._worker import Work
+from epbt_optuna._internal.optuna import trial_id_of
+from epbt_optuna.parallel import current_device, optimize
+from epbt_optuna.parallel.devices import Slot, occupy
+from epbt_optuna.parallel.driver import Callback
+from epbt_optuna.parallel.engines import ray as ray_engine
+from epbt_optuna.parallel.engines.pickling import pickled, unpacked
+from epbt_optuna.parallel.engines.protocol import EngineError, WorkerDied
+from epbt_optuna.parallel.worker import Work
 from examples import ray_cluster
 from tests.drills.storages import opened_study
 from tests.drills.training import RULES, Training, summary
@@ -218,7 +219,7 @@ def test_a_trial_that_was_told_is_not_run_again(
         return 0.0
 
     work = ray.put((pickled(Work(study, objective, ())), optuna.logging.WARNING))
-    outcome = unpacked(ray.get(ray.remote(_ray._run).remote([work], trial_id_of(trial))))
+    outcome = unpacked(ray.get(ray.remote(ray_engine._run).remote([work], trial_id_of(trial))))
     assert (outcome.failure, outcome.error) == (None, None)
     assert not (tmp_path / "ran").exists()
     assert study.trials[0].value == 1.0
@@ -237,9 +238,9 @@ def test_reports_of_a_second_run_neither_warn_nor_change_those_of_the_first(
         return 1.0
 
     work = Work(study, objective, ())
-    monkeypatch.setattr(_ray, "_loaded", lambda _: work)
+    monkeypatch.setattr(ray_engine, "_loaded", lambda _: work)
     monkeypatch.setattr(ray, "get_gpu_ids", list)
-    outcome = unpacked(_ray._run([object()], trial_id_of(trial)))  # type: ignore[list-item]
+    outcome = unpacked(ray_engine._run([object()], trial_id_of(trial)))  # type: ignore[list-item]
     assert outcome.failure is None
     assert study.trials[0].intermediate_values == {0: 0.25, 1: 0.75}
 
@@ -296,7 +297,7 @@ def test_workers_are_as_many_as_the_cluster_has_room_for_and_no_more_than_wanted
     work = Work(journal_study(tmp_path / "log"), quick, ())
 
     def n_workers(workers: int | None, **options: Any) -> int:
-        return _ray.RayTasks(work, workers=workers, ray_options=options).n_workers
+        return ray_engine.RayTasks(work, workers=workers, ray_options=options).n_workers
 
     assert n_workers(None) == 2
     assert n_workers(None, num_cpus=0.25) == 8
@@ -323,7 +324,7 @@ def test_workers_are_as_many_as_the_cluster_has_room_for_and_no_more_than_wanted
 def test_a_node_has_room_for_as_many_tasks_as_its_scarcest_resource_allows(
     resources: dict[str, float], options: dict[str, Any], expected: float
 ) -> None:
-    assert _ray._capacity({"Resources": resources}, options) == expected
+    assert ray_engine._capacity({"Resources": resources}, options) == expected
 
 
 @pytest.mark.parametrize(("gpu_ids", "device"), [([], "cpu"), ([3], "cuda:0")])
@@ -339,8 +340,8 @@ def test_the_device_is_the_gpu_that_ray_assigned_which_is_the_only_one_it_shows(
     chosen: list[str] = []
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     monkeypatch.setattr(ray, "get_gpu_ids", lambda: gpu_ids)
-    monkeypatch.setattr(_ray, "_loaded", lambda _: Work(study, objective, ()))
-    _ray._run([object()], trial_id_of(study.ask()))  # type: ignore[list-item]
+    monkeypatch.setattr(ray_engine, "_loaded", lambda _: Work(study, objective, ()))
+    ray_engine._run([object()], trial_id_of(study.ask()))  # type: ignore[list-item]
     occupy(Slot(0, "cpu", 1))
     assert study.trials[0].user_attrs["device"] == device
     assert chosen == [device] * len(gpu_ids)
@@ -415,7 +416,7 @@ def test_a_runtime_environment_that_cannot_be_had_ends_the_run(
 
     monkeypatch.setattr(ray, "get", get)
     with pytest.raises(EngineError, match="no such package"):
-        _ray._check_loaded(object())  # type: ignore[arg-type]
+        ray_engine._check_loaded(object())  # type: ignore[arg-type]
 
 
 def test_a_storage_that_a_node_does_not_reach_is_an_error_before_the_first_trial(
@@ -440,7 +441,9 @@ def test_a_process_that_dies_in_the_background_fails_only_its_own_future(
         return 1.0
 
     study = journal_study(tmp_path / "log")
-    tasks = _ray.RayTasks(Work(study, objective, ()), workers=None, ray_options={"max_retries": 0})
+    tasks = ray_engine.RayTasks(
+        Work(study, objective, ()), workers=None, ray_options={"max_retries": 0}
+    )
     futures = [tasks.submit(trial_id_of(study.ask())) for _ in range(2)]
     wait(futures)
     tasks.close()

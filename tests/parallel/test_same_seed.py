@@ -12,9 +12,9 @@ import pytest
 from optuna.trial import TrialState
 
 from epbt_optuna import EPBTSampler, PBTSampler
-from epbt_optuna._generation_sampler import GenerationSampler
 from epbt_optuna.journal import journal_storage
 from epbt_optuna.parallel import optimize
+from epbt_optuna.samplers.generation import GenerationSampler
 from tests.drills.training import RULES, Training, summary
 from tests.replay import Rules, check_lineage
 

@@ -27,8 +27,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from epbt_optuna import CheckpointError, CheckpointStore
-from epbt_optuna._files import pack, unpack
-from epbt_optuna._serialization import UnreadableError
+from epbt_optuna.checkpoints.archives import pack, unpack
+from epbt_optuna.checkpoints.states import UnreadableError
 from tests.properties.test_checkpoint_states import same
 
 N_MUTATIONS = 1000

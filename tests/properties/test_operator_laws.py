@@ -12,7 +12,6 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from epbt_optuna.genome import Genome, clip
 from epbt_optuna.operators import (
-    Elitism,
     GaussianMutation,
     Mutation,
     ParentSelection,
@@ -95,12 +94,6 @@ def test_crossover_keeps_its_laws_where_the_mate_has_other_ranges_steps_and_choi
 @given(selections(), st.integers(1, 12), seeds())
 def test_selections_keep_their_laws(selection: ParentSelection, size: int, seed: int) -> None:
     check_selection_laws(selection, [object() for _ in range(size)], seed)
-
-
-@given(st.integers(0, 10), st.lists(st.integers()))
-def test_elitism_keeps_the_first_whatever_they_are(size: int, population: list[int]) -> None:
-    survivors = list(Elitism(size)(population))
-    assert survivors == [x for i, x in enumerate(population) if i < size]
 
 
 @pytest.mark.parametrize(

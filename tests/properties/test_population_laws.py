@@ -11,8 +11,12 @@ from hypothesis import strategies as st
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from epbt_optuna.operators import Elitism
-from epbt_optuna.population import Generations, PopulationHistory
+from epbt_optuna.population import (
+    Generations,
+    Individual,
+    PopulationHistory,
+    next_population,
+)
 from tests.replay import Rules, is_fitter, populations
 
 
@@ -41,7 +45,7 @@ class Run:
         return self.generations.of(len(self.outcomes) - 1) + 1
 
     def history(self) -> PopulationHistory:
-        return PopulationHistory(self.generations, Elitism(self.rules.n_elites))
+        return PopulationHistory(self.generations)
 
     def asked(self) -> optuna.Study:
         study = optuna.create_study(
@@ -169,3 +173,20 @@ def test_parents_are_the_newest_population_that_has_anybody(run: Run) -> None:
             parents = [individual.number for individual in history.parents(study, g)]
         older = [[], *[alive for alive in replayed(run, study)[:g] if alive]]
         assert parents == older[-1]
+
+
+@given(
+    st.lists(st.tuples(st.floats(allow_nan=False), st.floats(0, 2)), max_size=12),
+    st.integers(0, 12),
+    st.integers(0, 12),
+)
+def test_the_fittest_of_the_last_population_survive_and_everybody_evaluated_is_alive(
+    values: list[tuple[float, float]], n_previous: int, n_elites: int
+) -> None:
+    everybody = [Individual(number, *value) for number, value in enumerate(values)]
+    previous = next_population(everybody[:n_previous], (), n_elites)
+    evaluated = everybody[n_previous:]
+    alive = next_population(evaluated, previous, n_elites)
+    assert set(alive) == {*evaluated, *previous[:n_elites]}
+    assert [i for i in alive if i in previous] == list(previous[:n_elites])
+    assert sorted(alive, key=lambda i: i.rank_key) == list(reversed(alive))

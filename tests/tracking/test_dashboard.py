@@ -16,7 +16,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
 from epbt_optuna import EPBTSampler
-from epbt_optuna._optuna import read_study_attrs, study_id_of
+from epbt_optuna._internal.optuna import read_study_attrs, study_id_of
 from epbt_optuna.tracking.dashboard import save_to_dashboard
 from tests.browser import browser_page
 

@@ -24,7 +24,7 @@ from optuna import Study
 import epbt_optuna.visualization as plotly_pictures
 import epbt_optuna.visualization.matplotlib as matplotlib_pictures
 from epbt_optuna.lineage import Schedule
-from epbt_optuna.visualization._info.lineage import lineage_info
+from epbt_optuna.visualization._figure_data.lineage import lineage_info
 from tests.visualization.studies import STUDIES, eight_trials, theta_study
 
 mpl.use("Agg")

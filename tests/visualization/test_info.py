@@ -9,10 +9,10 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from epbt_optuna.lineage import Schedule, ScheduleStep
-from epbt_optuna.visualization._info.comparison import comparison_info
-from epbt_optuna.visualization._info.generations import generations_info
-from epbt_optuna.visualization._info.loss_functions import loss_functions_info
-from epbt_optuna.visualization._info.schedule import schedule_info
+from epbt_optuna.visualization._figure_data.comparison import comparison_info
+from epbt_optuna.visualization._figure_data.generations import generations_info
+from epbt_optuna.visualization._figure_data.loss_functions import loss_functions_info
+from epbt_optuna.visualization._figure_data.schedule import schedule_info
 from epbt_optuna.visualization._style import (
     VIRIDIS,
     colour_at,

@@ -13,7 +13,7 @@ from optuna import Study
 from optuna.trial import TrialState
 
 from epbt_optuna import EPBTSampler
-from epbt_optuna.visualization._info.lineage import LineageInfo, LineageNode, lineage_info
+from epbt_optuna.visualization._figure_data.lineage import LineageInfo, LineageNode, lineage_info
 from tests.visualization.studies import STUDIES, Direction, eight_trials, study_of
 
 

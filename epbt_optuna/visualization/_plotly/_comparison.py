@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from epbt_optuna.visualization._imports import require
-from epbt_optuna.visualization._info.comparison import (
+from epbt_optuna.visualization._figure_data.comparison import (
     ComparisonInfo,
     ComparisonLine,
     ErrorKind,
     Run,
     comparison_info,
 )
+from epbt_optuna.visualization._imports import require
 from epbt_optuna.visualization._plotly._figure import finish, with_alpha
 from epbt_optuna.visualization._style import CATEGORIES, DASHES, GREY
 

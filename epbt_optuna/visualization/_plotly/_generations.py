@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from optuna import Study
 
+from epbt_optuna.visualization._figure_data.generations import GenerationsInfo, generations_info
 from epbt_optuna.visualization._imports import require
-from epbt_optuna.visualization._info.generations import GenerationsInfo, generations_info
 from epbt_optuna.visualization._plotly._figure import BLANK, finish
 from epbt_optuna.visualization._style import (
     COUNT_COLOURS,

@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from optuna import Study
 
+from epbt_optuna.visualization._figure_data.lineage import (
+    LineageInfo,
+    LineageNode,
+    Point,
+    lineage_info,
+)
 from epbt_optuna.visualization._imports import require
-from epbt_optuna.visualization._info.lineage import LineageInfo, LineageNode, Point, lineage_info
 from epbt_optuna.visualization._plotly._figure import BLANK, finish, with_alpha
 from epbt_optuna.visualization._style import (
     BEST,

@@ -6,13 +6,13 @@ import html
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from epbt_optuna.visualization._imports import require
-from epbt_optuna.visualization._info.loss_functions import (
+from epbt_optuna.visualization._figure_data.loss_functions import (
     LossFunctionsInfo,
     LossPanel,
     loss_functions_info,
 )
-from epbt_optuna.visualization._info.schedule import Source
+from epbt_optuna.visualization._figure_data.schedule import Source
+from epbt_optuna.visualization._imports import require
 from epbt_optuna.visualization._plotly._figure import finish
 from epbt_optuna.visualization._style import (
     CROSS_ENTROPY_LIMITS,

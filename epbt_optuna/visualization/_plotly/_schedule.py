@@ -7,13 +7,13 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from epbt_optuna.visualization._imports import require
-from epbt_optuna.visualization._info.schedule import (
+from epbt_optuna.visualization._figure_data.schedule import (
     ScheduleCurve,
     ScheduleInfo,
     Source,
     schedule_info,
 )
+from epbt_optuna.visualization._imports import require
 from epbt_optuna.visualization._plotly._figure import finish
 from epbt_optuna.visualization._style import CATEGORIES, grid_shape, log_ticks
 

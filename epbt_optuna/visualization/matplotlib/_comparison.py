@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from epbt_optuna.visualization._imports import require
-from epbt_optuna.visualization._info.comparison import (
+from epbt_optuna.visualization._figure_data.comparison import (
     ComparisonInfo,
     ComparisonLine,
     ErrorKind,
     Run,
     comparison_info,
 )
+from epbt_optuna.visualization._imports import require
 from epbt_optuna.visualization._style import CATEGORIES, DASHES, GREY
 from epbt_optuna.visualization.matplotlib._figure import LINE_STYLES, make_axes
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from optuna import Study
 
-from epbt_optuna.visualization._info.generations import GenerationsInfo, generations_info
+from epbt_optuna.visualization._figure_data.generations import GenerationsInfo, generations_info
 from epbt_optuna.visualization._style import (
     COUNT_COLOURS,
     DIVERSITY,

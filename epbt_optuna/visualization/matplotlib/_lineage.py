@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from optuna import Study
 
+from epbt_optuna.visualization._figure_data.lineage import LineageInfo, lineage_info
 from epbt_optuna.visualization._imports import require
-from epbt_optuna.visualization._info.lineage import LineageInfo, lineage_info
 from epbt_optuna.visualization._style import (
     BEST,
     FAINT,

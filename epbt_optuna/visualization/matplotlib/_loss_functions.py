@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from epbt_optuna.visualization._figure_data.loss_functions import (
+    LossFunctionsInfo,
+    loss_functions_info,
+)
+from epbt_optuna.visualization._figure_data.schedule import Source
 from epbt_optuna.visualization._imports import require
-from epbt_optuna.visualization._info.loss_functions import LossFunctionsInfo, loss_functions_info
-from epbt_optuna.visualization._info.schedule import Source
 from epbt_optuna.visualization._style import (
     CROSS_ENTROPY_LIMITS,
     INK,

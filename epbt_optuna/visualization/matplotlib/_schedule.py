@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from epbt_optuna.visualization._info.schedule import (
+from epbt_optuna.visualization._figure_data.schedule import (
     ScheduleCurve,
     ScheduleInfo,
     Source,

@@ -1,0 +1,19 @@
+"""Checkpoints: weights handed from parent to child through any Optuna study.
+
+- `store.py`: `CheckpointStore`, what an objective calls;
+- `states.py` and `archives.py`: what is saved, as bytes and back (torch is imported there, by use);
+- `artifacts.py`: where bytes live, a folder or an artifact store of Optuna's;
+- `verified.py`: bytes and their records together, so that what was recorded is what is read;
+- `records.py`: what a trial says of its checkpoint;
+- `retention.py`: which checkpoints somebody may still need;
+- `preemption.py` and `restore.py`: trials that were cut off, and optimizers that were inherited.
+"""
+
+from __future__ import annotations
+
+from epbt_optuna.checkpoints.preemption import reopen, resume
+from epbt_optuna.checkpoints.records import CheckpointError
+from epbt_optuna.checkpoints.restore import restore_optimizer
+from epbt_optuna.checkpoints.store import CheckpointStore
+
+__all__ = ["CheckpointError", "CheckpointStore", "reopen", "restore_optimizer", "resume"]

@@ -1,0 +1,180 @@
+"""Where checkpoints' bytes live: a local folder, or any of Optuna's artifact stores.
+
+Both write whole or not at all, and lend what they hold as a local file, so that torch can map
+it into memory.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, BinaryIO, Protocol, cast
+
+from optuna.artifacts.exceptions import ArtifactNotFound
+
+from epbt_optuna._internal.optuna import remove_artifact
+
+__all__ = ["ArtifactStore", "Artifacts", "FolderArtifacts", "StoreArtifacts"]
+
+
+class ArtifactStore(Protocol):
+    """What Optuna's artifact stores (file system, S3, Google Cloud Storage) have in common."""
+
+    def open_reader(self, artifact_id: str) -> BinaryIO:
+        """Open an artifact's bytes; `ArtifactNotFound` if there are none."""
+        ...
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        """Store an artifact's bytes."""
+        ...
+
+    def remove(self, artifact_id: str) -> None:
+        """Remove an artifact."""
+        ...
+
+
+class Artifacts(Protocol):
+    """Bytes under names."""
+
+    def writing(self, artifact_id: str) -> AbstractContextManager[IO[bytes]]:
+        """Lend a file to write; its bytes are stored when the block ends without an error."""
+        ...
+
+    def reading(self, artifact_id: str) -> AbstractContextManager[Path]:
+        """Lend a local file with the bytes; `ArtifactNotFound` if there are none."""
+        ...
+
+    def remove(self, artifact_id: str) -> None:
+        """Remove the bytes, if they are there."""
+        ...
+
+    def leftovers(self, prefix: str, before: float) -> Iterator[str]:
+        """Yield what begins with `prefix` and was last written `before` this time, if it can."""
+        ...
+
+    def where(self, artifact_id: str) -> str:
+        """Say where the bytes are, for messages."""
+        ...
+
+
+class FolderArtifacts:
+    """Files in one folder: written beside, synchronised, then renamed, so never seen in part."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @contextmanager
+    def writing(self, artifact_id: str) -> Iterator[IO[bytes]]:
+        """Lend a temporary file in the folder, and give it its name at the end."""
+        path = self._path(artifact_id)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{artifact_id}.tmp")
+        try:
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        self._synchronise_names()
+
+    @contextmanager
+    def reading(self, artifact_id: str) -> Iterator[Path]:
+        """Lend the file itself."""
+        path = self._path(artifact_id)
+        if not path.is_file():
+            raise ArtifactNotFound(f"{path} does not exist.")
+        yield path
+
+    def remove(self, artifact_id: str) -> None:
+        """Delete the file, if it is there."""
+        self._path(artifact_id).unlink(missing_ok=True)
+
+    def leftovers(self, prefix: str, before: float) -> Iterator[str]:
+        """Yield the names of old files, the temporary ones of dead writers included."""
+        for path in (*self._folder.glob(f"{prefix}*"), *self._folder.glob(f".{prefix}*.tmp")):
+            with suppress(FileNotFoundError):  # another collector was faster
+                if path.stat().st_mtime < before:
+                    yield path.name
+
+    def where(self, artifact_id: str) -> str:
+        """Return the file's path."""
+        return str(self._folder / artifact_id)
+
+    def _path(self, artifact_id: str) -> Path:
+        if Path(artifact_id).name != artifact_id:  # a record may come from anybody's database
+            raise ValueError(f"{artifact_id!r} is not the name of a file in {self._folder}.")
+        return self._folder / artifact_id
+
+    def _synchronise_names(self) -> None:
+        """Make the new name survive a power cut; only POSIX can."""
+        if os.name == "posix":
+            descriptor = os.open(self._folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+class StoreArtifacts:
+    """An artifact store of Optuna's, through a temporary local file on the way in and out."""
+
+    def __init__(self, store: ArtifactStore) -> None:
+        self._store = store
+
+    @contextmanager
+    def writing(self, artifact_id: str) -> Iterator[IO[bytes]]:
+        """Lend a temporary file, and upload it at the end."""
+        with tempfile.TemporaryFile() as file:
+            yield file
+            file.seek(0)
+            self._store.write(artifact_id, cast(BinaryIO, _KeptOpen(file)))
+
+    @contextmanager
+    def reading(self, artifact_id: str) -> Iterator[Path]:
+        """Lend a downloaded copy, deleted at the end; what is mapped into memory stays valid."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "artifact"
+            try:
+                with self._store.open_reader(artifact_id) as source, path.open("wb") as file:
+                    shutil.copyfileobj(source, file, 1 << 20)
+            except ArtifactNotFound:
+                raise
+            except Exception as error:  # each store's client has errors of its own
+                raise OSError(f"{type(error).__name__}: {error}") from error
+            yield path
+
+    def remove(self, artifact_id: str) -> None:
+        """Remove the artifact, if it is there."""
+        with suppress(ArtifactNotFound):
+            remove_artifact(self._store, artifact_id)
+
+    def leftovers(self, prefix: str, before: float) -> Iterator[str]:  # noqa: ARG002
+        """Yield nothing: Optuna's artifact stores cannot be listed."""
+        yield from ()
+
+    def where(self, artifact_id: str) -> str:
+        """Return the store and the artifact's id."""
+        return f"{type(self._store).__name__}: {artifact_id}"
+
+
+class _KeptOpen:
+    """A file that `close` does not close: boto3 closes what it uploads, and nobody could retry."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._file)
+
+    def close(self) -> None:
+        """Leave the file open."""

@@ -1,0 +1,295 @@
+"""Weight inheritance: checkpoints handed from parent to child through any Optuna study."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+from optuna import Study, Trial
+from optuna.trial import FrozenTrial
+
+from epbt_optuna._internal.checks import check_number
+from epbt_optuna._internal.optuna import read_system_attrs, read_trial
+from epbt_optuna._internal.per_study import PerStudy
+from epbt_optuna.checkpoints.archives import check_packable, pack, unpack
+from epbt_optuna.checkpoints.artifacts import ArtifactStore, FolderArtifacts, StoreArtifacts
+from epbt_optuna.checkpoints.records import CheckpointError, Record
+from epbt_optuna.checkpoints.retention import Keep, Retention
+from epbt_optuna.checkpoints.states import read_state, safe_state, write_state
+from epbt_optuna.checkpoints.verified import Vault
+from epbt_optuna.population import Lineage
+
+__all__ = ["CheckpointError", "CheckpointStore"]
+
+_T = TypeVar("_T")
+_logger = logging.getLogger("epbt_optuna.checkpoints")
+
+
+class CheckpointStore:
+    """Saves the states of trials and lets children inherit their parent's.
+
+    A state is any nesting of dicts, lists and tuples of tensors, numbers, strings and None:
+    model, optimizer (momentum), scheduler, epoch, random states, all that training goes on
+    from. It is written by `torch.save`, whole or not at all, and read back verified and with
+    `weights_only=True`, so a checkpoint never runs code.
+
+    Args:
+        store: A local folder, made when it is first written to, or an artifact store of Optuna
+            (`optuna.artifacts.FileSystemArtifactStore`, `Boto3ArtifactStore`, …). Workers on
+            several machines need one that all of them reach.
+
+    Raises:
+        TypeError: `store` is neither a path nor an artifact store.
+
+    Example:
+        ```python
+        checkpoints = CheckpointStore("checkpoints")
+
+        def objective(trial):
+            model = build()
+            if (state := checkpoints.inherit(trial)) is not None:
+                model.load_state_dict(state["model"])
+            train(model)
+            checkpoints.save(trial, {"model": model.state_dict()})
+            return accuracy(model)
+        ```
+    """
+
+    def __init__(self, store: str | os.PathLike[str] | ArtifactStore) -> None:
+        if isinstance(store, str | os.PathLike):
+            self._vault = Vault(FolderArtifacts(Path(store)))
+        elif all(hasattr(store, name) for name in ("open_reader", "write", "remove")):
+            self._vault = Vault(StoreArtifacts(store))
+        else:
+            raise TypeError(
+                f"`store` must be a path or an Optuna artifact store but got {store!r}."
+            )
+        self._retention = PerStudy(Retention)
+
+    def save(self, trial: Trial, state: Any, *, final: bool = True) -> None:
+        """Save the state that children of this trial will start from.
+
+        Call it before the trial ends. Every call replaces what the trial saved before.
+
+        Args:
+            trial: The running trial.
+            state: Any nesting of dicts, lists and tuples of tensors, numbers, strings and None.
+            final: False for a checkpoint from within the generation: children never start from
+                it, but if the trial is cut off and retried, the retry does.
+
+        Raises:
+            TypeError: The state holds something that could not be read back safely; the message
+                names its key. Nothing is written then.
+            CheckpointError: The bytes could not be stored, or the trial has ended.
+        """
+        state = safe_state(state)
+        origin = {"study": trial.study.study_name, "trial": trial.number}
+        self._vault.put(trial, "state", final, lambda file: write_state(file, state, **origin))
+
+    def save_path(self, trial: Trial, path: str | os.PathLike[str], *, final: bool = True) -> None:
+        """Save a file or a folder that a framework wrote, in place of a state.
+
+        For checkpoints of Lightning, Hugging Face or `torch.distributed.checkpoint`. The bytes
+        are streamed, not held in memory; symbolic links are followed. What is in the files is
+        the framework's affair: load them as safely as it allows.
+
+        Args:
+            trial: The running trial.
+            path: The file or folder; it may be deleted afterwards.
+            final: As for `save`.
+
+        Raises:
+            ValueError: There is no such file or folder, or it holds sockets or the like.
+            CheckpointError: The bytes could not be stored, or the trial has ended.
+        """
+        check_packable(Path(path))
+        self._vault.put(trial, "files", final, lambda file: pack(Path(path), file))
+
+    def inherit(
+        self,
+        trial: Trial,
+        *,
+        map_location: Any = "cpu",
+        missing: Literal["error", "fresh"] = "error",
+    ) -> Any | None:
+        """Return the state that the trial starts from: its parent's; None for a founder.
+
+        A trial that retries one that was cut off starts from what that one last saved with
+        `final=False`, if it did.
+
+        Args:
+            trial: The running trial.
+            map_location: Where tensors go, as for `torch.load`.
+            missing: What a parent that saved no checkpoint means. `"error"`: a forgotten
+                `save` must not silently train from scratch. `"fresh"`: start from fresh
+                weights. A parent that no sampler of ours bred (`study.add_trial`, another
+                sampler's trials) may always lack one.
+
+        Returns:
+            The state, verified; None where the trial starts from fresh weights.
+
+        Raises:
+            ValueError: `missing` is neither `"error"` nor `"fresh"`.
+            CheckpointError: The parent saved no checkpoint, or it is missing or damaged.
+        """
+        return self._inherit(trial, missing, lambda record: self._read_state(record, map_location))
+
+    def inherit_path(
+        self,
+        trial: Trial,
+        destination: str | os.PathLike[str],
+        *,
+        missing: Literal["error", "fresh"] = "error",
+    ) -> Path | None:
+        """Restore the file or folder that the trial starts from; None for a founder.
+
+        Args:
+            trial: The running trial.
+            destination: Where the file or folder is put; must not exist yet.
+            missing: As for `inherit`.
+
+        Returns:
+            `destination`, or None where the trial starts from fresh weights.
+
+        Raises:
+            ValueError: `destination` exists, or `missing` is neither `"error"` nor `"fresh"`.
+            CheckpointError: The parent saved no checkpoint, or it is missing or damaged.
+        """
+        target = Path(destination)
+        if target.exists():
+            raise ValueError(f"`destination` must not exist yet but {target} does.")
+        return self._inherit(trial, missing, lambda record: self._restore_files(record, target))
+
+    def load(self, trial: Trial | FrozenTrial, *, map_location: Any = "cpu") -> Any:
+        """Return the state that a trial saved, for example `load(study.best_trial)`.
+
+        Args:
+            trial: Any trial, running or finished.
+            map_location: Where tensors go, as for `torch.load`.
+
+        Raises:
+            CheckpointError: The trial saved no checkpoint, or it is missing or damaged.
+        """
+        attrs = (
+            read_system_attrs(trial.study, trial)
+            if isinstance(trial, Trial)
+            else trial.system_attrs
+        )
+        record = Record.own(trial.number, attrs)
+        if record is None:
+            raise CheckpointError(f"Trial {trial.number} saved no checkpoint.")
+        return self._read_state(record, map_location)
+
+    def collect(
+        self, study: Study, *, keep: Keep = "population", grace: float = 3600.0
+    ) -> list[int]:
+        """Remove the checkpoints that no trial can need any more.
+
+        Kept is, by ancestry: everybody who may still become a parent, the parents of unfinished
+        trials, and the best trial. Safe while any number of workers is at work, and several may
+        collect at once. In a folder, what crashed writers left behind is swept too: bytes that
+        no trial recorded and temporary files, of this study only.
+
+        Args:
+            study: A study that a sampler of ours breeds in.
+            keep: `"population"`: as above. `"lineage"`: also all ancestors of those, mates
+                included. `"all"`: every recorded checkpoint; only leftovers are swept.
+            grace: Seconds after which bytes without a record count as left behind: longer than
+                it takes to write a checkpoint.
+
+        Returns:
+            The numbers of the trials whose checkpoints were removed.
+
+        Raises:
+            ValueError: `keep` is unknown, `grace` is negative, or no sampler of ours has asked a
+                trial in the study.
+        """
+        if keep not in get_args(Keep):
+            raise ValueError(f"`keep` must be one of {get_args(Keep)} but got {keep!r}.")
+        check_number("grace", grace, at_least=0)
+        retention = self._retention(study)
+        removed = []
+        for number, artifact in retention.garbage(study, keep, datetime.now()).items():
+            if self._vault.owns(study, artifact) and self._removed(artifact):
+                retention.forget(number)
+                removed.append(number)
+        for artifact in self._vault.leftovers(study, time.time() - grace):
+            if artifact not in retention.recorded:
+                self._removed(artifact)
+        return removed
+
+    def collector(self, keep: Keep = "population") -> Callable[[Study, FrozenTrial], None]:
+        """Return a study callback that collects at the end of each generation.
+
+        Args:
+            keep: As for `collect`.
+
+        Example:
+            ```python
+            study.optimize(objective, callbacks=[checkpoints.collector()])
+            ```
+        """
+
+        def collect_after_generation(study: Study, trial: FrozenTrial) -> None:
+            if self._retention(study).ends_generation(trial.number):
+                self.collect(study, keep=keep)
+
+        return collect_after_generation
+
+    def _inherit(
+        self,
+        trial: Trial,
+        missing: Literal["error", "fresh"],
+        read: Callable[[Record], _T],
+    ) -> _T | None:
+        if missing not in ("error", "fresh"):
+            raise ValueError(f"`missing` must be 'error' or 'fresh' but got {missing!r}.")
+        system_attrs = read_system_attrs(trial.study, trial)
+        partial = Record.in_attrs(trial.number, system_attrs)
+        if partial is not None and not partial.final:
+            try:
+                return read(partial)
+            except CheckpointError as error:
+                _logger.warning("%s Trial %d starts from its parent.", error, trial.number)
+        lineage = Lineage.recorded(trial.number, system_attrs)
+        if lineage is None or lineage.parent is None:
+            return None
+        parent = read_trial(trial.study, lineage.parent)
+        if parent is None:
+            raise CheckpointError(
+                f"Trial {lineage.parent}, the parent of trial {trial.number}, does not exist."
+            )
+        record = Record.own(parent.number, parent.system_attrs)
+        if record is not None and record.final:
+            return read(record)
+        bred_by_us = Lineage.recorded(parent.number, parent.system_attrs) is not None
+        if missing == "fresh" or not bred_by_us:
+            return None
+        raise CheckpointError(
+            f"Trial {parent.number}, the parent of trial {trial.number}, saved no checkpoint. "
+            "Call `save` in the objective before it returns, or pass `missing='fresh'` if fresh "
+            "weights are meant."
+        )
+
+    def _read_state(self, record: Record, map_location: Any) -> Any:
+        with self._vault.lend(record, "state") as path:
+            return read_state(path, map_location)
+
+    def _restore_files(self, record: Record, destination: Path) -> Path:
+        with self._vault.lend(record, "files") as path:
+            unpack(path, destination)
+        return destination
+
+    def _removed(self, artifact: str) -> bool:
+        """Remove bytes; what cannot be removed now, a later collection removes."""
+        try:
+            self._vault.remove(artifact)
+        except Exception as error:  # an object store raises what it likes
+            _logger.warning("The checkpoint %s could not be removed: %s", artifact, error)
+            return False
+        return True

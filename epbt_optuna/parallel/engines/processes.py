@@ -1,0 +1,237 @@
+"""Workers that are processes: for objectives that compute, and for one or more GPUs.
+
+Each worker is a pool of its own with one process (the standard library's `ProcessPoolExecutor`,
+spawned), and a thread that waits for it. So a process that dies takes nobody with it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from multiprocessing.process import BaseProcess
+from queue import SimpleQueue
+from types import FrameType
+from typing import Any
+
+import optuna
+from optuna import Trial
+
+from epbt_optuna.parallel.devices import Slot, limit_threads, occupy
+from epbt_optuna.parallel.engines.pickling import loaded, packed, pickled, unpacked
+from epbt_optuna.parallel.engines.protocol import EngineError, WorkerDied
+from epbt_optuna.parallel.worker import Outcome, Work
+
+__all__ = ["Processes"]
+
+_MAX_STARTS = 3
+_GRACE_SECONDS = 10.0  # from Ctrl-C until a process that does not react is killed
+
+
+class Processes:
+    """The worker processes of one run.
+
+    Raises:
+        ValueError: The storage cannot be reached from another process.
+        TypeError: Study or objective cannot be pickled.
+        EngineError: A worker process could not be started.
+    """
+
+    def __init__(self, work: Work, slots: tuple[Slot, ...]) -> None:
+        self.n_workers = len(slots)
+        payload = pickled(work)
+        self._workers = [_Worker(payload, slot) for slot in slots]
+        self._free: SimpleQueue[_Worker] = SimpleQueue()
+        self._threads = ThreadPoolExecutor(len(slots), "epbt-worker")
+        try:
+            list(self._threads.map(_Worker.start, self._workers))
+        except BaseException:
+            self.close()
+            raise
+        for worker in self._workers:
+            self._free.put(worker)
+
+    def submit(self, trial_id: int) -> Future[Outcome]:
+        """Run a trial in a free process."""
+        return self._threads.submit(self._run, trial_id)
+
+    def interrupt(self) -> None:
+        """Raise KeyboardInterrupt in the objectives; kill the processes that do not react."""
+        for worker in self._workers:
+            worker.interrupt()
+
+    def close(self) -> None:
+        """End the processes, killing those that still run a trial, and wait until they are gone."""
+        for worker in self._workers:
+            worker.cut_off()
+        self._threads.shutdown()  # nobody waits for a process any more
+        with ThreadPoolExecutor(self.n_workers) as pool:
+            list(pool.map(_Worker.end, self._workers))
+
+    def _run(self, trial_id: int) -> Outcome:
+        worker = self._free.get()
+        try:
+            return worker.run(trial_id)
+        finally:
+            self._free.put(worker)
+
+
+class _Worker:
+    """One worker process, replaced when it dies."""
+
+    def __init__(self, payload: bytes, slot: Slot) -> None:
+        self._payload = payload
+        self._slot = slot
+        self._pool: ProcessPoolExecutor | None = None
+        self._process: BaseProcess | None = None
+        self._busy = False
+        self._closing = False
+        self._killer = threading.Timer(_GRACE_SECONDS, self._kill_if_busy)
+
+    def start(self) -> None:
+        """Start the process and wait until it has loaded study and objective."""
+        for _ in range(_MAX_STARTS):
+            if self._closing:
+                raise WorkerDied("The run is being ended.")
+            context = multiprocessing.get_context("spawn")
+            pool = ProcessPoolExecutor(1, context, _begin, (self._slot,))
+            try:
+                verbosity = optuna.logging.get_verbosity()
+                pid = pool.submit(_load, self._payload, self._slot, verbosity).result()
+            except BrokenProcessPool:
+                pool.shutdown()
+            except BaseException:
+                pool.shutdown()
+                raise
+            else:
+                children = multiprocessing.active_children()
+                self._process = next((child for child in children if child.pid == pid), None)
+                self._pool = pool
+                return
+        raise EngineError(
+            f"A worker process died {_MAX_STARTS} times in a row before it could run a trial; "
+            "the standard error stream may say why. A script must start the run under "
+            "`if __name__ == '__main__':`, as worker processes import it. If it is for lack of "
+            "memory, use fewer `workers`."
+        )
+
+    def run(self, trial_id: int) -> Outcome:
+        """Run a trial in the process; if it died since the last one, in a new one."""
+        self._busy = True
+        try:
+            return unpacked(self._submitted(trial_id).result())
+        except BrokenProcessPool:
+            raise WorkerDied(f"Its worker process {self._how_it_died()}.") from None
+        finally:
+            self._busy = False
+
+    def interrupt(self) -> None:
+        """Interrupt the objective, and soon kill the process if that is to no avail."""
+        self._closing = True
+        process = self._process
+        if self._busy and process is not None:
+            process.terminate()
+            self._killer.start()
+
+    def cut_off(self) -> None:
+        """Kill the process if it runs a trial."""
+        self._closing = True
+        self._killer.cancel()
+        self._kill_if_busy()
+
+    def end(self) -> None:
+        """End the process, which runs nothing, and wait until it is gone."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def _submitted(self, trial_id: int) -> Future[bytes]:
+        while True:
+            if self._pool is None:
+                self.start()
+            if self._closing:  # while it was started
+                raise WorkerDied("The run is being ended.")
+            assert self._pool is not None
+            try:
+                return self._pool.submit(_run, trial_id)
+            except BrokenProcessPool:  # died between two trials: this one is not lost
+                self._how_it_died()
+
+    def _how_it_died(self) -> str:
+        """Return how the process ended, and forget it."""
+        pool, process = self._pool, self._process
+        self._pool = self._process = None
+        if pool is not None:
+            pool.shutdown()  # waits until it is gone
+        code = None if process is None else process.exitcode
+        if code is None:
+            return "died"
+        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+
+    def _kill_if_busy(self) -> None:
+        process = self._process
+        if self._busy and process is not None:
+            process.kill()
+
+
+# In the worker process
+
+
+class _Interruptible:
+    """The objective, which SIGTERM interrupts; what comes after it, the telling, it does not."""
+
+    def __init__(self) -> None:
+        self.objective: Any = None
+        self._running = False
+        self._interrupted = False
+
+    def __call__(self, trial: Trial) -> Any:
+        try:
+            self._running = True
+            if self._interrupted:
+                raise KeyboardInterrupt
+            return self.objective(trial)
+        finally:
+            self._running = False
+
+    def interrupt(self, _signal: int, _frame: FrameType | None) -> None:
+        self._interrupted = True
+        if self._running:
+            raise KeyboardInterrupt
+
+
+_interruptible = _Interruptible()
+_work: Work
+
+
+def _begin(slot: Slot) -> None:
+    """Prepare the process before it imports anything of the user's."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the driver decides
+    signal.signal(signal.SIGTERM, _interruptible.interrupt)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    limit_threads(slot)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _load(payload: bytes, slot: Slot, verbosity: int) -> int:
+    """Load what the run's trials have in common, and return this process's id."""
+    global _work
+    optuna.logging.set_verbosity(verbosity)
+    occupy(slot)
+    work = loaded(payload)
+    _interruptible.objective = work.objective
+    _work = replace(work, objective=_interruptible)
+    return os.getpid()
+
+
+def _run(trial_id: int) -> bytes:
+    return packed(_work.run(trial_id))

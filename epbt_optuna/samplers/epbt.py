@@ -1,0 +1,152 @@
+"""The samplers: EPBT, and PBT as the paper's baseline, with their settings and defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+
+from epbt_optuna._internal.checks import check_integer, check_share
+from epbt_optuna.evolution import EPBT, PBT, Feasible
+from epbt_optuna.operators import (
+    Crossover,
+    GaussianMutation,
+    Mutation,
+    ParentSelection,
+    PerturbOrResample,
+    TournamentSelection,
+    Truncation,
+    UniformCrossover,
+)
+from epbt_optuna.population import Generations
+from epbt_optuna.samplers.generation import GenerationSampler
+
+__all__ = ["EPBTSampler", "PBTSampler"]
+
+
+class EPBTSampler(GenerationSampler):
+    """Enhanced Population-Based Training (Algorithm 1 of the EPBT paper) as an Optuna sampler.
+
+    One trial is one evaluation of one individual in one generation. Trials of generation 0 are
+    founders, drawn uniformly. Every later trial is an offspring: a tournament chooses its
+    parent, another its mate, both genomes are mutated and crossed over. The objective takes the
+    parent's weights from a `CheckpointStore`, trains for a while, and returns the fitness.
+    The k fittest individuals survive each generation as they are: they are neither trained nor
+    evaluated again.
+
+    PRUNED and FAILED trials use up their number but never breed. Enqueued trials keep their
+    fixed params and inherit everything else. Constraints set with `trial.set_constraint` come
+    before fitness. For many workers no coordination is needed: an offspring breeds from those
+    of the last generation that have finished, and waits for nobody. With one worker, or with
+    `ask_generation`, that is Algorithm 1 exactly.
+
+    Args:
+        population_size: Individuals in a population, p. Default: the paper's 40.
+        n_elites: Individuals that survive a generation, k, in [0, p − 1]. Default: half of the
+            population, as in the paper.
+        selection: τ, chooses parents and mates.
+        mutation: γ, varies a genome.
+        crossover: ξ, combines the two mutated genomes. The paper swaps variables between the
+            members of its parent set; here the mate is selected by τ as well, from everybody
+            but the parent.
+        feasible: A predicate on params, such as `functools.partial(is_trainable, n_classes=10)`:
+            an offspring that fails it is bred again, up to 100 times, then taken with a
+            warning. Founders are held to it when `search_space` is given.
+        initial_sampler: Any Optuna sampler for one objective, such as
+            `optuna.samplers.QMCSampler()`, to draw generation 0 in place of uniform draws.
+        search_space: The variables and their distributions, where they are known beforehand.
+            They then are drawn jointly for founders, which `feasible` and quasi-random initial
+            samplers need; the objective must suggest the same ones.
+        seed: A non-negative integer makes the run reproducible. Default: fresh entropy.
+
+    Raises:
+        TypeError: A number is of the wrong type.
+        ValueError: `population_size` is below 2, `n_elites` is not in [0, p − 1], a tournament
+            is larger than the population, or `seed` is negative. When used: the study has more
+            than one objective.
+
+    Example:
+        ```python
+        import optuna
+        from epbt_optuna import EPBTSampler
+
+        sampler = EPBTSampler(population_size=8, seed=0)
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        study.optimize(
+            lambda trial: -abs(trial.suggest_float("x", -10, 10)), n_trials=sampler.n_trials(5)
+        )
+        ```
+    """
+
+    def __init__(
+        self,
+        population_size: int = 40,
+        *,
+        n_elites: int | None = None,
+        selection: ParentSelection = TournamentSelection(),
+        mutation: Mutation = GaussianMutation(),
+        crossover: Crossover = UniformCrossover(),
+        feasible: Feasible | None = None,
+        initial_sampler: BaseSampler | None = None,
+        search_space: Mapping[str, BaseDistribution] | None = None,
+        seed: int | None = None,
+    ) -> None:
+        check_integer("population_size", population_size, at_least=2)
+        n_elites = population_size // 2 if n_elites is None else n_elites
+        super().__init__(
+            Generations(population_size, n_elites),
+            EPBT(population_size, selection, mutation, crossover),
+            feasible=feasible,
+            initial_sampler=initial_sampler,
+            search_space=search_space,
+            seed=seed,
+        )
+
+
+class PBTSampler(GenerationSampler):
+    """Population-Based Training (Jaderberg et al. 2017), the paper's baseline.
+
+    Every generation has p trials, one for each member: trial n is member n mod p. A member goes
+    on with its own weights and params unless it is in the least fit quarter; then it takes the
+    weights of one of the fittest quarter, and that one's params explored. A member whose trial
+    was pruned or failed is replaced in the same way, so a diverged member never lingers.
+
+    Args:
+        population_size: Members, p. Default: the paper's 40.
+        exploit_fraction: Share of the population that is replaced, and of the fittest that
+            replace them, in (0, 0.5]. Default: the paper's quarter.
+        explore: Varies the params of a member that took another's. Default: the paper's
+            perturbation by 1.2 and random resets.
+        feasible: As for `EPBTSampler`.
+        initial_sampler: As for `EPBTSampler`.
+        search_space: As for `EPBTSampler`.
+        seed: As for `EPBTSampler`.
+
+    Raises:
+        TypeError: A number is of the wrong type.
+        ValueError: `population_size` is below 2, `exploit_fraction` is not in (0, 0.5], or
+            `seed` is negative. When used: the study has more than one objective.
+    """
+
+    def __init__(
+        self,
+        population_size: int = 40,
+        *,
+        exploit_fraction: float = 0.25,
+        explore: Mutation = PerturbOrResample(),
+        feasible: Feasible | None = None,
+        initial_sampler: BaseSampler | None = None,
+        search_space: Mapping[str, BaseDistribution] | None = None,
+        seed: int | None = None,
+    ) -> None:
+        check_integer("population_size", population_size, at_least=2)
+        check_share("exploit_fraction", exploit_fraction)
+        super().__init__(
+            Generations(population_size, n_elites=0),
+            PBT(population_size, Truncation(exploit_fraction), explore),
+            feasible=feasible,
+            initial_sampler=initial_sampler,
+            search_space=search_space,
+            seed=seed,
+        )

@@ -1,0 +1,272 @@
+"""Replay: fresh networks trained along a schedule, as an Optuna study."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from epbt_optuna._internal.checks import check_integer, check_one_objective
+from epbt_optuna._internal.optuna import (
+    fixed_params,
+    read_study_attr,
+    read_system_attrs,
+    write_study_attr,
+    write_system_attr,
+)
+from epbt_optuna.checkpoints.pins import pin
+from epbt_optuna.genome import contains
+from epbt_optuna.lineage.schedule import Schedule, ScheduleStep
+from epbt_optuna.population import LINEAGE_KEY, Generations, Lineage
+
+__all__ = ["ReplayPosition", "ReplaySampler"]
+
+_POSITION_KEY = "epbt:replay"
+_SCHEDULE_KEY = "epbt:replayed"
+
+# Populations of one without elites: trial n is generation n, and breeds from the newest COMPLETE
+# trial. So who may still be a parent, which is what `CheckpointStore.collect` asks, is known.
+_ONE_AT_A_TIME = Generations(population_size=1, n_elites=0)
+
+
+@dataclass(frozen=True)
+class ReplayPosition:
+    """Where a trial of a replay stands.
+
+    Attributes:
+        network: Which network it trains, counted from 0; a seed, if you like.
+        index: Which step of the schedule it trains, counted from 0.
+        step: That step: `step.n_reports` says for how many epochs.
+    """
+
+    network: int
+    index: int
+    step: ScheduleStep
+
+
+class ReplaySampler(BaseSampler):
+    """Trains fresh networks along a schedule, one step a trial.
+
+    Trial i is given exactly the params of step i and inherits from trial i − 1, so an objective
+    written for `EPBTSampler` and a `CheckpointStore` replays as it is: on all of the data, on
+    another architecture, for as long as `position(trial).step.n_reports` says. After the last
+    step the next network begins afresh: of several networks, trial n trains network
+    n // len(schedule) at step n % len(schedule).
+
+    A step that fails or is pruned has used up a number, as always; the next trial trains the same
+    step again, from the same weights, so that no network ever skips one. (A step that always
+    fails is tried again until `optimize` ends. Pruners make no sense of a replay: use
+    `optuna.pruners.NopPruner` if the objective asks.) Networks are trained one after another:
+    for several at once, give each worker a study of its own.
+
+    Each trial is a generation of one, so `ancestry` and the like read a replay too, and
+    `CheckpointStore.collect` keeps the newest checkpoint, the best one, and that of every
+    network's last step.
+
+    Args:
+        schedule: What to replay. Variables that the objective does not suggest are left out.
+
+    Raises:
+        TypeError: `schedule` is not a `Schedule`, or one that JSON cannot hold.
+        ValueError: When used: the objective suggests a variable that the step does not have, or
+            from a distribution that excludes the step's value; another trial is still running;
+            the study has several objectives, another schedule, or is not a replay.
+
+    Example:
+        ```python
+        sampler = ReplaySampler(Schedule.from_study(evolved))
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        study.optimize(objective, n_trials=sampler.n_trials(n_networks=5))
+        ```
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        if not isinstance(schedule, Schedule):
+            raise TypeError(f"`schedule` must be a Schedule but got {schedule!r}.")
+        self._schedule = schedule
+        self._digest = hashlib.sha256(schedule.to_json().encode()).hexdigest()
+
+    @property
+    def schedule(self) -> Schedule:
+        """The schedule."""
+        return self._schedule
+
+    def n_trials(self, n_networks: int = 1) -> int:
+        """Return how many trials it takes to train networks from start to end, if none fails.
+
+        Raises:
+            TypeError: `n_networks` is not an integer.
+            ValueError: `n_networks` is below 1.
+        """
+        check_integer("n_networks", n_networks, at_least=1)
+        return n_networks * len(self._schedule)
+
+    def position(self, trial: Trial | FrozenTrial) -> ReplayPosition:
+        """Return which network a trial trains, and at which step.
+
+        Raises:
+            ValueError: No `ReplaySampler` has asked the trial.
+        """
+        attrs = (
+            read_system_attrs(trial.study, trial)
+            if isinstance(trial, Trial)
+            else trial.system_attrs
+        )
+        if _POSITION_KEY not in attrs:
+            raise ValueError(f"Trial {trial.number} is not one that a ReplaySampler has asked.")
+        network, index = attrs[_POSITION_KEY]
+        return ReplayPosition(network, index, self._schedule.steps[index])
+
+    # Optuna's hooks
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Record which step the trial trains, and from whose weights."""
+        check_one_objective(self, study)
+        try:
+            self._record_schedule(study)
+            predecessor = self._predecessor(study, trial)
+            network, index = self._next(predecessor)
+            self._check_queued(trial, network, index)
+        except ValueError:
+            study.tell(trial.number, state=TrialState.FAIL)  # not to be left running
+            raise
+        parent = predecessor.number if predecessor is not None and index > 0 else None
+        lineage = Lineage(trial.number, _ONE_AT_A_TIME.of(trial.number), parent)
+        write_system_attr(study, trial, _POSITION_KEY, [network, index])
+        write_system_attr(study, trial, LINEAGE_KEY, lineage.record)
+        if index == len(self._schedule) - 1:
+            pin(study, trial)
+
+    def infer_relative_search_space(
+        self,
+        study: Study,  # noqa: ARG002
+        trial: FrozenTrial,  # noqa: ARG002
+    ) -> dict[str, BaseDistribution]:
+        """Return nothing: what the objective suggests is checked as it is suggested."""
+        return {}
+
+    def sample_relative(
+        self,
+        study: Study,
+        trial: FrozenTrial,  # noqa: ARG002
+        search_space: dict[str, BaseDistribution],  # noqa: ARG002
+    ) -> dict[str, Any]:
+        """Return nothing: every variable is looked up on its own."""
+        check_one_objective(self, study)
+        return {}
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Return the step's value of the variable."""
+        check_one_objective(self, study)
+        position = self.position(trial)
+        index, step = position.index, position.step
+        if param_name not in step.params:
+            raise ValueError(
+                f"{self._name_of(index)} has no parameter {param_name!r}, which the objective "
+                f"suggests; it has {sorted(step.params)}."
+            )
+        value = step.params[param_name]
+        if not contains(param_distribution, value):
+            raise ValueError(
+                f"{self._name_of(index)} has {param_name}={value!r}, which {param_distribution} "
+                "excludes."
+            )
+        return value
+
+    def after_trial(
+        self,
+        study: Study,  # noqa: ARG002
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,  # noqa: ARG002
+    ) -> None:
+        """Check what no hook could: a range of a single value is taken without asking."""
+        if state != TrialState.COMPLETE:
+            return
+        position = self.position(trial)
+        for name, value in position.step.params.items():
+            distribution = trial.distributions.get(name)
+            if distribution is None or not distribution.single():
+                continue
+            if trial.params[name] != value:
+                raise ValueError(
+                    f"{self._name_of(position.index)} has {name}={value!r}, but trial "
+                    f"{trial.number} suggested it from {distribution}."
+                )
+
+    # What the hooks are made of
+
+    def _name_of(self, index: int) -> str:
+        step = self._schedule.steps[index]
+        return (
+            f"Step {index} of the schedule (trial {step.trial} of study "
+            f"{self._schedule.study_name!r})"
+        )
+
+    def _predecessor(self, study: Study, trial: FrozenTrial) -> FrozenTrial | None:
+        """Return the replay's last COMPLETE trial."""
+        newest = None
+        for other in study.get_trials(deepcopy=False):
+            if other.number == trial.number:
+                continue
+            if other.state == TrialState.RUNNING:
+                raise ValueError(
+                    f"Trial {other.number} of study {study.study_name!r} is still running, and "
+                    "steps are trained one after another: give each worker a study of its own. "
+                    "If no process works on it any more, pass it to `epbt_optuna.resume`."
+                )
+            if other.state == TrialState.COMPLETE and _POSITION_KEY in other.system_attrs:
+                newest = other
+        return newest
+
+    def _next(self, predecessor: FrozenTrial | None) -> tuple[int, int]:
+        if predecessor is None:
+            return 0, 0
+        done = self.position(predecessor)
+        is_last = done.index + 1 == len(self._schedule)
+        return (done.network + 1, 0) if is_last else (done.network, done.index + 1)
+
+    def _check_queued(self, trial: FrozenTrial, network: int, index: int) -> None:
+        """Raise if an enqueued trial has params of its own, or a retry comes too late."""
+        params = self._schedule.steps[index].params
+        for name, value in fixed_params(trial).items():
+            if name not in params or params[name] != value:
+                raise ValueError(
+                    f"Trial {trial.number} was enqueued with {name}={value!r}, but trains step "
+                    f"{index} of the schedule, which has {dict(params)}."
+                )
+        retried = trial.system_attrs.get(_POSITION_KEY)
+        if retried is not None and tuple(retried) != (network, index):
+            raise ValueError(
+                f"Trial {trial.number} retries step {retried[1]} of network {retried[0]}, which "
+                "another trial has trained since."
+            )
+
+    def _record_schedule(self, study: Study) -> None:
+        """Record what is replayed, so that a study goes on with what it began with."""
+        if Generations.recorded(study) is None:
+            write_study_attr(study, _SCHEDULE_KEY, self._digest)
+            _ONE_AT_A_TIME.record(study)
+        recorded = read_study_attr(study, _SCHEDULE_KEY)
+        if recorded is None:
+            raise ValueError(
+                f"Study {study.study_name!r} was begun with another sampler of epbt_optuna: "
+                "replay in a study of its own."
+            )
+        if recorded != self._digest:
+            raise ValueError(
+                f"Study {study.study_name!r} was begun with another schedule: replay this one in "
+                "a study of its own."
+            )
