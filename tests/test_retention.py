@@ -355,7 +355,7 @@ def test_bad_arguments_are_refused_before_anything_is_removed(
     study = make_study()
     run(study, checkpoints, *range(10))
     with pytest.raises(ValueError, match=r"`keep` must be one of .* but got 'elites'"):
-        checkpoints.collect(study, keep="elites")  # type: ignore[arg-type]
+        checkpoints.collect(study, keep="elites")  # type: ignore[call-overload]
     with pytest.raises(ValueError, match="`grace` must be at least 0 but got -1"):
         checkpoints.collect(study, grace=-1)
     with pytest.raises(ValueError, match="has no generations"):

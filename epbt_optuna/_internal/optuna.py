@@ -31,6 +31,7 @@ __all__ = [
     "read_trial",
     "remove_artifact",
     "reopen_trial",
+    "retried_numbers",
     "set_stop",
     "stop_requested",
     "storage_of",
@@ -71,8 +72,14 @@ def read_system_attrs(study: Study, trial: Trial | FrozenTrial) -> Mapping[str, 
 
 
 def write_system_attr(study: Study, trial: Trial | FrozenTrial, key: str, value: Any) -> None:
-    """Write one system attr of an unfinished trial."""
+    """Write one system attr of an unfinished trial.
+
+    Optuna hands the same frozen trial to all hooks of a sampler and reads it only once, so what
+    one hook writes is noted there too, and the next need not ask the storage.
+    """
     study._storage.set_trial_system_attr(trial._trial_id, key, value)
+    if isinstance(trial, FrozenTrial):  # a new dict: another thread may be copying the old one
+        trial.system_attrs = {**trial.system_attrs, key: value}
 
 
 def read_study_attr(study: Study, key: str) -> Any:
@@ -88,6 +95,15 @@ def read_study_attrs(study: Study) -> Mapping[str, Any]:
 def write_study_attr(study: Study, key: str, value: Any) -> None:
     """Write one system attr of the study."""
     study._storage.set_study_system_attr(study._study_id, key, value)
+
+
+def retried_numbers(system_attrs: Mapping[str, Any]) -> list[int]:
+    """Return the numbers of the trials that one with these attrs runs again, if it does.
+
+    Optuna's heartbeat writes `failed_trial`, the first of them, and `retry_history`, all of them.
+    """
+    recorded = [system_attrs.get("failed_trial"), *system_attrs.get("retry_history", ())]
+    return [number for number in recorded if isinstance(number, int)]
 
 
 def fixed_params(trial: FrozenTrial) -> dict[str, Any]:

@@ -5,26 +5,43 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args, overload
 
 from optuna import Study, Trial
 from optuna.trial import FrozenTrial
 
+from epbt_optuna._internal.attrs import AttrError, pass_over
 from epbt_optuna._internal.checks import check_number
+from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import read_system_attrs, read_trial
 from epbt_optuna._internal.per_study import PerStudy
 from epbt_optuna.checkpoints.archives import check_packable, pack, unpack
 from epbt_optuna.checkpoints.artifacts import ArtifactStore, FolderArtifacts, StoreArtifacts
-from epbt_optuna.checkpoints.records import CheckpointError, Record
+from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
 from epbt_optuna.checkpoints.retention import Keep, Retention
 from epbt_optuna.checkpoints.states import read_state, safe_state, write_state
 from epbt_optuna.checkpoints.verified import Vault
 from epbt_optuna.population import Lineage
 
 __all__ = ["CheckpointError", "CheckpointStore"]
+
+
+class Garbage(NamedTuple):
+    """What a collection removes.
+
+    Attributes:
+        trial: The trial that saved it; None for what a crashed writer left behind.
+        artifact: Its name in the store; in a folder, the file's.
+        size: Bytes.
+    """
+
+    trial: int | None
+    artifact: str
+    size: int
+
 
 _T = TypeVar("_T")
 _logger = logging.getLogger("epbt_optuna.checkpoints")
@@ -175,19 +192,33 @@ class CheckpointStore:
         Raises:
             CheckpointError: The trial saved no checkpoint, or it is missing or damaged.
         """
-        attrs = (
-            read_system_attrs(trial.study, trial)
-            if isinstance(trial, Trial)
-            else trial.system_attrs
-        )
-        record = Record.own(trial.number, attrs)
+        if isinstance(trial, Trial):
+            attrs = read_system_attrs(trial.study, trial)
+            record = CheckpointRecord.own(trial.number, attrs, StudyIdentity.of(trial.study))
+        else:
+            record = CheckpointRecord.own(trial.number, trial.system_attrs, None)
         if record is None:
             raise CheckpointError(f"Trial {trial.number} saved no checkpoint.")
         return self._read_state(record, map_location)
 
+    @overload
     def collect(
-        self, study: Study, *, keep: Keep = "population", grace: float = 3600.0
-    ) -> list[int]:
+        self, study: Study, *, keep: Keep = ..., grace: float = ..., dry_run: Literal[False] = ...
+    ) -> list[int]: ...
+
+    @overload
+    def collect(
+        self, study: Study, *, keep: Keep = ..., grace: float = ..., dry_run: Literal[True]
+    ) -> list[Garbage]: ...
+
+    def collect(
+        self,
+        study: Study,
+        *,
+        keep: Keep = "population",
+        grace: float = 3600.0,
+        dry_run: bool = False,
+    ) -> list[int] | list[Garbage]:
         """Remove the checkpoints that no trial can need any more.
 
         Kept is, by ancestry: everybody who may still become a parent, the parents of unfinished
@@ -201,9 +232,11 @@ class CheckpointStore:
                 included. `"all"`: every recorded checkpoint; only leftovers are swept.
             grace: Seconds after which bytes without a record count as left behind: longer than
                 it takes to write a checkpoint.
+            dry_run: Remove nothing.
 
         Returns:
-            The numbers of the trials whose checkpoints were removed.
+            The numbers of the trials whose checkpoints were removed. With `dry_run`, what would
+            be removed now: `Garbage(trial, artifact, size)` each.
 
         Raises:
             ValueError: `keep` is unknown, `grace` is negative, or no sampler of ours has asked a
@@ -213,14 +246,14 @@ class CheckpointStore:
             raise ValueError(f"`keep` must be one of {get_args(Keep)} but got {keep!r}.")
         check_number("grace", grace, at_least=0)
         retention = self._retention(study)
+        garbage = list(self._garbage(study, retention, keep, time.time() - grace))
+        if dry_run:
+            return garbage
         removed = []
-        for number, artifact in retention.garbage(study, keep, datetime.now()).items():
-            if self._vault.owns(study, artifact) and self._removed(artifact):
-                retention.forget(number)
-                removed.append(number)
-        for artifact in self._vault.leftovers(study, time.time() - grace):
-            if artifact not in retention.recorded:
-                self._removed(artifact)
+        for trial, artifact, _ in garbage:
+            if self._removed(artifact) and trial is not None:
+                retention.forget(trial)
+                removed.append(trial)
         return removed
 
     def collector(self, keep: Keep = "population") -> Callable[[Study, FrozenTrial], None]:
@@ -236,27 +269,46 @@ class CheckpointStore:
         """
 
         def collect_after_generation(study: Study, trial: FrozenTrial) -> None:
-            if self._retention(study).ends_generation(trial.number):
-                self.collect(study, keep=keep)
+            try:
+                if self._retention(study).ends_generation(trial.number):
+                    self.collect(study, keep=keep)
+            except AttrError as error:  # no reason to end a run: what is garbage may stay
+                pass_over(str(error))
 
         return collect_after_generation
+
+    def _garbage(
+        self, study: Study, retention: Retention, keep: Keep, before: float
+    ) -> Iterator[Garbage]:
+        identity = StudyIdentity.of(study)
+        # Files are listed before trials are read: what a trial records in between is no leftover,
+        # and a checkpoint that is saved in between is not in the list.
+        there = self._vault.listing(identity)
+        for number, record in retention.garbage(study, keep, datetime.now()).items():
+            name = record.artifact
+            if self._vault.owns(identity, name) and (there is None or name in there):
+                yield Garbage(number, name, record.size)
+        for name in sorted((there or {}).keys() - retention.recorded):
+            if there is not None and there[name].st_mtime < before:
+                yield Garbage(None, name, there[name].st_size)
 
     def _inherit(
         self,
         trial: Trial,
         missing: Literal["error", "fresh"],
-        read: Callable[[Record], _T],
+        read: Callable[[CheckpointRecord], _T],
     ) -> _T | None:
         if missing not in ("error", "fresh"):
             raise ValueError(f"`missing` must be 'error' or 'fresh' but got {missing!r}.")
+        identity = StudyIdentity.of(trial.study)
         system_attrs = read_system_attrs(trial.study, trial)
-        partial = Record.in_attrs(trial.number, system_attrs)
-        if partial is not None and not partial.final:
+        partial = CheckpointRecord.partial(trial.number, system_attrs, identity)
+        if partial is not None:
             try:
                 return read(partial)
             except CheckpointError as error:
                 _logger.warning("%s Trial %d starts from its parent.", error, trial.number)
-        lineage = Lineage.recorded(trial.number, system_attrs)
+        lineage = _lineage(trial.number, system_attrs, identity)
         if lineage is None or lineage.parent is None:
             return None
         parent = read_trial(trial.study, lineage.parent)
@@ -264,10 +316,10 @@ class CheckpointStore:
             raise CheckpointError(
                 f"Trial {lineage.parent}, the parent of trial {trial.number}, does not exist."
             )
-        record = Record.own(parent.number, parent.system_attrs)
+        record = CheckpointRecord.own(parent.number, parent.system_attrs, identity)
         if record is not None and record.final:
             return read(record)
-        bred_by_us = Lineage.recorded(parent.number, parent.system_attrs) is not None
+        bred_by_us = _lineage(parent.number, parent.system_attrs, identity) is not None
         if missing == "fresh" or not bred_by_us:
             return None
         raise CheckpointError(
@@ -276,11 +328,11 @@ class CheckpointStore:
             "weights are meant."
         )
 
-    def _read_state(self, record: Record, map_location: Any) -> Any:
+    def _read_state(self, record: CheckpointRecord, map_location: Any) -> Any:
         with self._vault.lend(record, "state") as path:
             return read_state(path, map_location)
 
-    def _restore_files(self, record: Record, destination: Path) -> Path:
+    def _restore_files(self, record: CheckpointRecord, destination: Path) -> Path:
         with self._vault.lend(record, "files") as path:
             unpack(path, destination)
         return destination
@@ -293,3 +345,12 @@ class CheckpointStore:
             _logger.warning("The checkpoint %s could not be removed: %s", artifact, error)
             return False
         return True
+
+
+def _lineage(
+    number: int, system_attrs: Mapping[str, Any], identity: StudyIdentity
+) -> Lineage | None:
+    try:
+        return Lineage.recorded(number, system_attrs, identity)
+    except AttrError as error:  # nobody can say whose weights these are to be
+        raise CheckpointError(str(error)) from error
