@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -30,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["sqlite", "journal"])
 def study(request: pytest.FixtureRequest, folder: Path) -> optuna.Study:
-    storages = {
+    storages: dict[str, str | optuna.storages.BaseStorage] = {
         "sqlite": f"sqlite:///{folder / 'study.db'}",
         "journal": journal_storage(folder / "study.log"),
     }
@@ -77,8 +78,9 @@ def test_it_goes_on_from_the_weights_that_are_there(
     resume(study, study.trials[13])
     retry = study.ask()
     assert parent_of(study, 14) == parent_of(study, 13)
-    assert checkpoints.inherit(retry)["weight"].tolist() == [7.0, 7.0]
-    checkpoints.save(retry, {"weight": checkpoints.inherit(retry)["weight"], "trial": 14})
+    state: Any = checkpoints.inherit(retry)
+    assert state["weight"].tolist() == [7.0, 7.0]
+    checkpoints.save(retry, {**state, "trial": 14})
     study.tell(retry, -0.9)
     go_on(study, checkpoints, 12)
     for trial in study.trials[15:]:
@@ -109,7 +111,7 @@ def test_what_it_left_is_collected_and_the_other_studys_files_stay(
     assert not orphan.exists()
     assert all(path.exists() for path in others)
     assert isinstance(study.sampler, EPBTSampler)
-    for trial in study.sampler.get_population(study, 4):
+    for trial in study.sampler.get_population(study, 5):
         assert checkpoints.load(trial)["trial"] == trial.number
     with pytest.raises(CheckpointError, match="missing"):
         checkpoints.load(study.trials[removed[0]])
