@@ -274,7 +274,7 @@ class PopulationHistory:
         return next((population for population in newest_first if population), ())
 
     def _population(self, study: Study, generation: int) -> Population:
-        """Return M_g after reading what has finished since the last call."""
+        """Return M_g after reading what has finished since."""
         changed = [g for g in self._pending if g <= generation and self._read_finished(study, g)]
         del self._populations[min(changed, default=len(self._populations)) :]
         for g in range(len(self._populations), generation + 1):

@@ -21,6 +21,7 @@ __all__ = [
     "fail_lost_trial",
     "fail_stale",
     "fixed_params",
+    "forget_finished_trials",
     "has_heartbeat",
     "heartbeat",
     "is_optimizing",
@@ -61,6 +62,25 @@ def read_trial(study: Study, number: int) -> FrozenTrial | None:
     except KeyError:
         return None
     return storage.get_trial(trial_id)
+
+
+def forget_finished_trials(study: Study) -> None:
+    """Let Optuna read the study's finished trials anew.
+
+    Its cache goes by the study's id. Where a database has given the id of a deleted study to this
+    one, the cache goes on showing that one's trials. Unfinished ones stay: they may be live.
+    """
+    storage, study_id = study._storage, study._study_id
+    if not isinstance(storage, _CachedStorage) or study_id not in storage._studies:
+        return
+    with storage._lock:
+        cached = storage._studies[study_id]
+        cached.last_finished_trial_id = -1
+        for number, trial in list(cached.trials.items()):
+            if trial.state.is_finished():
+                del cached.trials[number]
+                storage._trial_id_to_study_id_and_number.pop(trial._trial_id, None)
+                storage._study_id_and_number_to_trial_id.pop((study_id, number), None)
 
 
 def read_system_attrs(study: Study, trial: Trial | FrozenTrial) -> Mapping[str, Any]:

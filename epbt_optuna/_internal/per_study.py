@@ -11,7 +11,7 @@ from optuna import Study
 from optuna.storages import BaseStorage
 
 from epbt_optuna._internal.identity import StudyIdentity
-from epbt_optuna._internal.optuna import storage_of
+from epbt_optuna._internal.optuna import forget_finished_trials, storage_of, study_id_of
 
 __all__ = ["PerStudy"]
 
@@ -32,7 +32,8 @@ class PerStudy(Generic[_T]):
     def __init__(self, make: Callable[[Study], _T]) -> None:
         self._make = make
         self._lock = threading.Lock()
-        self._values: weakref.WeakKeyDictionary[BaseStorage, dict[str, _T]]
+        # Of each storage: for each token, the study's id and the value.
+        self._values: weakref.WeakKeyDictionary[BaseStorage, dict[str, tuple[int, _T]]]
         self._values = weakref.WeakKeyDictionary()
 
     def __call__(self, study: Study, identity: StudyIdentity | None = None) -> _T:
@@ -48,8 +49,14 @@ class PerStudy(Generic[_T]):
         with self._lock:
             values = self._values.setdefault(storage_of(study), {})
             if token not in values:
-                values[token] = self._make(study)
-            return values[token]
+                study_id = study_id_of(study)
+                deleted = [key for key, (id_, _) in values.items() if id_ == study_id]
+                for key in deleted:
+                    del values[key]
+                if deleted:  # Optuna's cache still has the trials of that study under this id
+                    forget_finished_trials(study)
+                values[token] = study_id, self._make(study)
+            return values[token][1]
 
     def __reduce__(self) -> tuple[type[PerStudy[_T]], tuple[Callable[[Study], _T]]]:
         return PerStudy, (self._make,)
