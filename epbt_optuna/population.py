@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from optuna.study import Study, StudyDirection
@@ -91,14 +91,15 @@ class Generations:
             ValueError: The study was begun with another one. Every trial would change its
                 generation.
         """
-        recorded = Generations.recorded(study, study_attrs)
+        attrs = read_study_attrs(study) if study_attrs is None else study_attrs
+        recorded = GENERATIONS.of_study(study, attrs)
         if recorded is None:
-            GENERATIONS.write_to_study(study, asdict(self))
-        elif recorded != self:
+            GENERATIONS.write_to_study(study, dict(vars(self)))
+        elif recorded != vars(self):
             raise ValueError(
                 f"Study {study.study_name!r} was begun with a population_size of "
-                f"{recorded.population_size} and {recorded.n_elites} elites, and must go on with "
-                f"them, but the sampler has {self.population_size} and {self.n_elites}."
+                f"{recorded['population_size']} and {recorded['n_elites']} elites, and must go on "
+                f"with them, but the sampler has {self.population_size} and {self.n_elites}."
             )
 
     def of(self, number: int) -> int:
@@ -211,7 +212,7 @@ class Lineage:
 
     def record(self, token: str | None) -> dict[str, Any]:
         """Return what is recorded in the trial, under the study's token."""
-        return {**asdict(self), "token": token}
+        return {**vars(self), "token": token}
 
     @property
     def parents(self) -> tuple[int, ...]:
@@ -271,7 +272,7 @@ class PopulationHistory:
 
     def _newest(self, generation: int) -> Population:
         newest_first = reversed(self._populations[: generation + 1])
-        return next((population for population in newest_first if population), ())
+        return next(filter(None, newest_first), ())
 
     def _population(self, study: Study, generation: int) -> Population:
         """Return M_g after reading what has finished since."""

@@ -103,31 +103,42 @@ class Attr:
         write_study_attr(study, self.key + suffix, value)
 
     def _parse(self, value: Any, key: str, whose: str) -> Any:
-        def error(problem: str) -> AttrError:
-            return AttrError(f"{whose} has an attr {key!r} that cannot be read: {problem}.")
+        try:
+            return self._checked(value)
+        except AttrError as error:
+            raise AttrError(f"{whose} has an attr {key!r} that cannot be read: {error}.") from None
 
+    def _checked(self, value: Any) -> Any:
         if isinstance(self.holds, type):
             if type(value) is not self.holds:
-                raise error(f"it must be of type {self.holds.__name__} but is {value!r}")
+                raise AttrError(f"it must be of type {self.holds.__name__} but is {value!r}")
             return value
         if isinstance(self.holds, tuple):
             if type(value) is not list or tuple(map(type, value)) != self.holds:
-                raise error(f"it must be a list of {_names(self.holds)} but is {value!r}")
+                raise AttrError(f"it must be a list of {_names(self.holds)} but is {value!r}")
             return value
         if type(value) is not dict:
-            raise error(f"it must be an object but is {value!r}")
+            raise AttrError(f"it must be an object but is {value!r}")
         version = value.get("version", 1)
         if type(version) is not int or version > self.version:
-            raise error(
+            raise AttrError(
                 f"it is of version {version!r}, but this release of epbt_optuna knows versions "
                 f"up to {self.version}"
             )
-        for name, types in {**self.holds, **self.may_hold}.items():
-            if name in value and type(value[name]) not in types:
-                raise error(f"`{name}` must be of type {_names(types)} but is {value[name]!r}")
-            if name not in value and name in self.holds:
-                raise error(f"`{name}` is missing in {value!r}")
-        return {name: value.get(name) for name in (*self.holds, *self.may_hold)}
+        record = {}
+        for name, types in self.holds.items():
+            if name not in value:
+                raise AttrError(f"`{name}` is missing in {value!r}")
+            record[name] = _field(name, value[name], types)
+        for name, types in self.may_hold.items():
+            record[name] = _field(name, value[name], types) if name in value else None
+        return record
+
+
+def _field(name: str, value: Any, types: Types) -> Any:
+    if type(value) not in types:
+        raise AttrError(f"`{name}` must be of type {_names(types)} but is {value!r}")
+    return value
 
 
 def _names(types: Types) -> str:
