@@ -1,7 +1,8 @@
 """Checkpoints: weights handed from parent to child through any Optuna study.
 
 - `store.py`: `CheckpointStore`, what an objective calls;
-- `states.py` and `archives.py`: what is saved, as bytes and back (torch is imported there, by use);
+- `states.py` (needs torch) and `archives.py`: what is saved, as bytes and back;
+- `format.py`: the version of their format, and the error of bytes that are not of it;
 - `artifacts.py`: where bytes live, a folder or an artifact store of Optuna's;
 - `verified.py`: bytes and their records together, so that what was recorded is what is read;
 - `records.py`: what a trial says of its checkpoint;

@@ -14,14 +14,14 @@ from optuna import Study, Trial
 from optuna.trial import FrozenTrial
 
 from epbt_optuna._internal.checks import check_number
+from epbt_optuna._internal.extras import needs_torch
 from epbt_optuna._internal.optuna import read_system_attrs, read_trial
 from epbt_optuna._internal.per_study import PerStudy
 from epbt_optuna.checkpoints.archives import check_packable, pack, unpack
-from epbt_optuna.checkpoints.artifacts import ArtifactStore, FolderArtifacts, StoreArtifacts
+from epbt_optuna.checkpoints.artifacts import ArtifactStore, artifacts_in
 from epbt_optuna.checkpoints.records import CheckpointError, Record
 from epbt_optuna.checkpoints.retention import Keep, Retention
-from epbt_optuna.checkpoints.states import read_state, safe_state, write_state
-from epbt_optuna.checkpoints.verified import Vault
+from epbt_optuna.checkpoints.verified import RecordedArtifacts
 from epbt_optuna.population import Lineage
 
 __all__ = ["CheckpointError", "CheckpointStore"]
@@ -36,7 +36,8 @@ class CheckpointStore:
     A state is any nesting of dicts, lists and tuples of tensors, numbers, strings and None:
     model, optimizer (momentum), scheduler, epoch, random states, all that training goes on
     from. It is written by `torch.save`, whole or not at all, and read back verified and with
-    `weights_only=True`, so a checkpoint never runs code.
+    `weights_only=True`, so a checkpoint never runs code. States need torch (extra `torch`),
+    files and folders do not.
 
     Args:
         store: A local folder, made when it is first written to, or an artifact store of Optuna
@@ -61,14 +62,7 @@ class CheckpointStore:
     """
 
     def __init__(self, store: str | os.PathLike[str] | ArtifactStore) -> None:
-        if isinstance(store, str | os.PathLike):
-            self._vault = Vault(FolderArtifacts(Path(store)))
-        elif all(hasattr(store, name) for name in ("open_reader", "write", "remove")):
-            self._vault = Vault(StoreArtifacts(store))
-        else:
-            raise TypeError(
-                f"`store` must be a path or an Optuna artifact store but got {store!r}."
-            )
+        self._artifacts = RecordedArtifacts(artifacts_in(store))
         self._retention = PerStudy(Retention)
 
     def save(self, trial: Trial, state: Any, *, final: bool = True) -> None:
@@ -87,9 +81,14 @@ class CheckpointStore:
                 names its key. Nothing is written then.
             CheckpointError: The bytes could not be stored, or the trial has ended.
         """
-        state = safe_state(state)
-        origin = {"study": trial.study.study_name, "trial": trial.number}
-        self._vault.put(trial, "state", final, lambda file: write_state(file, state, **origin))
+        with needs_torch("`CheckpointStore.save`"):
+            from epbt_optuna.checkpoints.states import safe_state, write_state
+
+        safe = safe_state(state)
+        study = trial.study.study_name
+        self._artifacts.write(
+            trial, "state", final, lambda file: write_state(file, safe, study, trial.number)
+        )
 
     def save_path(self, trial: Trial, path: str | os.PathLike[str], *, final: bool = True) -> None:
         """Save a file or a folder that a framework wrote, in place of a state.
@@ -108,7 +107,7 @@ class CheckpointStore:
             CheckpointError: The bytes could not be stored, or the trial has ended.
         """
         check_packable(Path(path))
-        self._vault.put(trial, "files", final, lambda file: pack(Path(path), file))
+        self._artifacts.write(trial, "files", final, lambda file: pack(Path(path), file))
 
     def inherit(
         self,
@@ -116,6 +115,7 @@ class CheckpointStore:
         *,
         map_location: Any = "cpu",
         missing: Literal["error", "fresh"] = "error",
+        mmap: bool = False,
     ) -> Any | None:
         """Return the state that the trial starts from: its parent's; None for a founder.
 
@@ -129,6 +129,9 @@ class CheckpointStore:
                 `save` must not silently train from scratch. `"fresh"`: start from fresh
                 weights. A parent that no sampler of ours bred (`study.add_trial`, another
                 sampler's trials) may always lack one.
+            mmap: Whether to map the file into memory (POSIX only; of an artifact store, the
+                downloaded copy). Tensors then stay on disk until they are used, and later writes
+                to the file show in them.
 
         Returns:
             The state, verified; None where the trial starts from fresh weights.
@@ -137,7 +140,9 @@ class CheckpointStore:
             ValueError: `missing` is neither `"error"` nor `"fresh"`.
             CheckpointError: The parent saved no checkpoint, or it is missing or damaged.
         """
-        return self._inherit(trial, missing, lambda record: self._read_state(record, map_location))
+        return self._inherit(
+            trial, missing, lambda record: self._read_state(record, map_location, mmap)
+        )
 
     def inherit_path(
         self,
@@ -165,12 +170,15 @@ class CheckpointStore:
             raise ValueError(f"`destination` must not exist yet but {target} does.")
         return self._inherit(trial, missing, lambda record: self._restore_files(record, target))
 
-    def load(self, trial: Trial | FrozenTrial, *, map_location: Any = "cpu") -> Any:
+    def load(
+        self, trial: Trial | FrozenTrial, *, map_location: Any = "cpu", mmap: bool = False
+    ) -> Any:
         """Return the state that a trial saved, for example `load(study.best_trial)`.
 
         Args:
             trial: Any trial, running or finished.
             map_location: Where tensors go, as for `torch.load`.
+            mmap: As for `inherit`.
 
         Raises:
             CheckpointError: The trial saved no checkpoint, or it is missing or damaged.
@@ -183,7 +191,7 @@ class CheckpointStore:
         record = Record.own(trial.number, attrs)
         if record is None:
             raise CheckpointError(f"Trial {trial.number} saved no checkpoint.")
-        return self._read_state(record, map_location)
+        return self._read_state(record, map_location, mmap)
 
     def collect(
         self, study: Study, *, keep: Keep = "population", grace: float = 3600.0
@@ -215,12 +223,12 @@ class CheckpointStore:
         retention = self._retention(study)
         removed = []
         for number, artifact in retention.garbage(study, keep, datetime.now()).items():
-            if self._vault.owns(study, artifact) and self._removed(artifact):
+            if self._artifacts.owns(study, artifact) and self._artifacts.remove(artifact):
                 retention.forget(number)
                 removed.append(number)
-        for artifact in self._vault.leftovers(study, time.time() - grace):
+        for artifact in self._artifacts.leftovers(study, time.time() - grace):
             if artifact not in retention.recorded:
-                self._removed(artifact)
+                self._artifacts.remove(artifact)
         return removed
 
     def collector(self, keep: Keep = "population") -> Callable[[Study, FrozenTrial], None]:
@@ -276,20 +284,14 @@ class CheckpointStore:
             "weights are meant."
         )
 
-    def _read_state(self, record: Record, map_location: Any) -> Any:
-        with self._vault.lend(record, "state") as path:
-            return read_state(path, map_location)
+    def _read_state(self, record: Record, map_location: Any, mmap: bool) -> Any:
+        with needs_torch("`CheckpointStore.inherit` or `load`"):
+            from epbt_optuna.checkpoints.states import read_state
+
+        with self._artifacts.open(record, "state") as file:
+            return read_state(file, map_location, mmap=mmap)
 
     def _restore_files(self, record: Record, destination: Path) -> Path:
-        with self._vault.lend(record, "files") as path:
-            unpack(path, destination)
+        with self._artifacts.open(record, "files") as file:
+            unpack(file, destination)
         return destination
-
-    def _removed(self, artifact: str) -> bool:
-        """Remove bytes; what cannot be removed now, a later collection removes."""
-        try:
-            self._vault.remove(artifact)
-        except Exception as error:  # an object store raises what it likes
-            _logger.warning("The checkpoint %s could not be removed: %s", artifact, error)
-            return False
-        return True

@@ -14,7 +14,7 @@ from optuna import Study
 from epbt_optuna.checkpoints.artifacts import FolderArtifacts
 from epbt_optuna.checkpoints.retention import Keep, Retention
 from epbt_optuna.checkpoints.store import CheckpointStore
-from epbt_optuna.checkpoints.verified import Vault
+from epbt_optuna.checkpoints.verified import RecordedArtifacts
 
 __all__ = ["collect_garbage"]
 
@@ -58,14 +58,14 @@ def _garbage(study: Study, folder: Path, keep: Keep) -> list[_File]:
     """
     retention = Retention(study)
     garbage = retention.garbage(study, keep, datetime.now())
-    vault = Vault(FolderArtifacts(folder))
-    there = set(vault.leftovers(study, before=math.inf))
+    artifacts = RecordedArtifacts(FolderArtifacts(folder))
+    there = set(artifacts.leftovers(study, before=math.inf))
     if retention.recorded and not retention.recorded & there:
         raise ValueError(
             f"{folder} has none of the {len(retention.recorded)} checkpoints of study "
             f"{study.study_name!r}: they are in another folder, or were all removed."
         )
-    old = set(vault.leftovers(study, before=time.time() - _GRACE)) - retention.recorded
+    old = set(artifacts.leftovers(study, before=time.time() - _GRACE)) - retention.recorded
     trials = {artifact: trial for trial, artifact in garbage.items() if artifact in there}
     return [
         _File(folder / name, (folder / name).stat().st_size, trials.get(name))
