@@ -1,7 +1,6 @@
 """Where checkpoints' bytes live: a local folder, or any of Optuna's artifact stores.
 
-Both write whole or not at all, and lend what they hold as a local file, so that torch can map
-it into memory.
+Both write whole or not at all, and read through one open local file.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 
 from epbt_optuna._internal.optuna import remove_artifact
 
-__all__ = ["ArtifactStore", "Artifacts", "FolderArtifacts", "StoreArtifacts"]
+__all__ = ["ArtifactStore", "Artifacts", "FolderArtifacts", "StoreArtifacts", "artifacts_in"]
 
 
 class ArtifactStore(Protocol):
@@ -41,11 +40,11 @@ class Artifacts(Protocol):
     """Bytes under names."""
 
     def writing(self, artifact_id: str) -> AbstractContextManager[IO[bytes]]:
-        """Lend a file to write; its bytes are stored when the block ends without an error."""
+        """Open a file to write; its bytes are stored when the block ends without an error."""
         ...
 
-    def reading(self, artifact_id: str) -> AbstractContextManager[Path]:
-        """Lend a local file with the bytes; `ArtifactNotFound` if there are none."""
+    def reading(self, artifact_id: str) -> AbstractContextManager[IO[bytes]]:
+        """Open a local file with the bytes; `ArtifactNotFound` if there are none."""
         ...
 
     def remove(self, artifact_id: str) -> None:
@@ -61,6 +60,19 @@ class Artifacts(Protocol):
         ...
 
 
+def artifacts_in(place: str | os.PathLike[str] | ArtifactStore) -> Artifacts:
+    """Return the artifacts in a folder or an artifact store of Optuna's.
+
+    Raises:
+        TypeError: `place` is neither.
+    """
+    if isinstance(place, str | os.PathLike):
+        return FolderArtifacts(Path(place))
+    if all(hasattr(place, name) for name in ("open_reader", "write", "remove")):
+        return StoreArtifacts(place)
+    raise TypeError(f"`store` must be a path or an Optuna artifact store but got {place!r}.")
+
+
 class FolderArtifacts:
     """Files in one folder: written beside, synchronised, then renamed, so never seen in part."""
 
@@ -69,7 +81,7 @@ class FolderArtifacts:
 
     @contextmanager
     def writing(self, artifact_id: str) -> Iterator[IO[bytes]]:
-        """Lend a temporary file in the folder, and give it its name at the end."""
+        """Open a temporary file in the folder, and give it its name at the end."""
         path = self._path(artifact_id)
         self._folder.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{artifact_id}.tmp")
@@ -85,12 +97,13 @@ class FolderArtifacts:
         self._synchronise_names()
 
     @contextmanager
-    def reading(self, artifact_id: str) -> Iterator[Path]:
-        """Lend the file itself."""
+    def reading(self, artifact_id: str) -> Iterator[IO[bytes]]:
+        """Open the file itself."""
         path = self._path(artifact_id)
         if not path.is_file():
             raise ArtifactNotFound(f"{path} does not exist.")
-        yield path
+        with path.open("rb") as file:
+            yield file
 
     def remove(self, artifact_id: str) -> None:
         """Delete the file, if it is there."""
@@ -133,25 +146,25 @@ class StoreArtifacts:
 
     @contextmanager
     def writing(self, artifact_id: str) -> Iterator[IO[bytes]]:
-        """Lend a temporary file, and upload it at the end."""
+        """Open a temporary file, and upload it at the end."""
         with tempfile.TemporaryFile() as file:
             yield file
             file.seek(0)
             self._store.write(artifact_id, cast(BinaryIO, _KeptOpen(file)))
 
     @contextmanager
-    def reading(self, artifact_id: str) -> Iterator[Path]:
-        """Lend a downloaded copy, deleted at the end; what is mapped into memory stays valid."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "artifact"
+    def reading(self, artifact_id: str) -> Iterator[IO[bytes]]:
+        """Open a downloaded copy, deleted at the end; what is mapped into memory stays valid."""
+        with tempfile.TemporaryFile() as file:
             try:
-                with self._store.open_reader(artifact_id) as source, path.open("wb") as file:
+                with self._store.open_reader(artifact_id) as source:
                     shutil.copyfileobj(source, file, 1 << 20)
             except ArtifactNotFound:
                 raise
             except Exception as error:  # each store's client has errors of its own
                 raise OSError(f"{type(error).__name__}: {error}") from error
-            yield path
+            file.seek(0)
+            yield file
 
     def remove(self, artifact_id: str) -> None:
         """Remove the artifact, if it is there."""

@@ -2,49 +2,30 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar, get_args, overload
+from typing import Any, Literal, get_args, overload
 
 from optuna import Study, Trial
 from optuna.trial import FrozenTrial
 
 from epbt_optuna._internal.attrs import AttrError, pass_over
 from epbt_optuna._internal.checks import check_number
+from epbt_optuna._internal.extras import needs_torch
 from epbt_optuna._internal.identity import StudyIdentity
-from epbt_optuna._internal.optuna import read_system_attrs, read_trial
+from epbt_optuna._internal.optuna import read_system_attrs
 from epbt_optuna._internal.per_study import PerStudy
 from epbt_optuna.checkpoints.archives import check_packable, pack, unpack
-from epbt_optuna.checkpoints.artifacts import ArtifactStore, FolderArtifacts, StoreArtifacts
+from epbt_optuna.checkpoints.artifacts import ArtifactStore, artifacts_in
+from epbt_optuna.checkpoints.garbage import Garbage, find_garbage
+from epbt_optuna.checkpoints.inheritance import inherit_by
 from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
 from epbt_optuna.checkpoints.retention import Keep, Retention
-from epbt_optuna.checkpoints.states import read_state, safe_state, write_state
-from epbt_optuna.checkpoints.verified import Vault
-from epbt_optuna.population import Lineage
+from epbt_optuna.checkpoints.verified import RecordedArtifacts
 
 __all__ = ["CheckpointError", "CheckpointStore"]
-
-
-class Garbage(NamedTuple):
-    """What a collection removes.
-
-    Attributes:
-        trial: The trial that saved it; None for what a crashed writer left behind.
-        artifact: Its name in the store; in a folder, the file's.
-        size: Bytes.
-    """
-
-    trial: int | None
-    artifact: str
-    size: int
-
-
-_T = TypeVar("_T")
-_logger = logging.getLogger("epbt_optuna.checkpoints")
 
 
 class CheckpointStore:
@@ -53,7 +34,8 @@ class CheckpointStore:
     A state is any nesting of dicts, lists and tuples of tensors, numbers, strings and None:
     model, optimizer (momentum), scheduler, epoch, random states, all that training goes on
     from. It is written by `torch.save`, whole or not at all, and read back verified and with
-    `weights_only=True`, so a checkpoint never runs code.
+    `weights_only=True`, so a checkpoint never runs code. States need torch (extra `torch`),
+    files and folders do not.
 
     Args:
         store: A local folder, made when it is first written to, or an artifact store of Optuna
@@ -78,14 +60,7 @@ class CheckpointStore:
     """
 
     def __init__(self, store: str | os.PathLike[str] | ArtifactStore) -> None:
-        if isinstance(store, str | os.PathLike):
-            self._vault = Vault(FolderArtifacts(Path(store)))
-        elif all(hasattr(store, name) for name in ("open_reader", "write", "remove")):
-            self._vault = Vault(StoreArtifacts(store))
-        else:
-            raise TypeError(
-                f"`store` must be a path or an Optuna artifact store but got {store!r}."
-            )
+        self._artifacts = RecordedArtifacts(artifacts_in(store))
         self._retention = PerStudy(Retention)
 
     def save(self, trial: Trial, state: Any, *, final: bool = True) -> None:
@@ -104,9 +79,14 @@ class CheckpointStore:
                 names its key. Nothing is written then.
             CheckpointError: The bytes could not be stored, or the trial has ended.
         """
-        state = safe_state(state)
-        origin = {"study": trial.study.study_name, "trial": trial.number}
-        self._vault.put(trial, "state", final, lambda file: write_state(file, state, **origin))
+        with needs_torch("`CheckpointStore.save`"):
+            from epbt_optuna.checkpoints.states import safe_state, write_state
+
+        safe = safe_state(state)
+        study = trial.study.study_name
+        self._artifacts.write(
+            trial, "state", final, lambda file: write_state(file, safe, study, trial.number)
+        )
 
     def save_path(self, trial: Trial, path: str | os.PathLike[str], *, final: bool = True) -> None:
         """Save a file or a folder that a framework wrote, in place of a state.
@@ -125,7 +105,7 @@ class CheckpointStore:
             CheckpointError: The bytes could not be stored, or the trial has ended.
         """
         check_packable(Path(path))
-        self._vault.put(trial, "files", final, lambda file: pack(Path(path), file))
+        self._artifacts.write(trial, "files", final, lambda file: pack(Path(path), file))
 
     def inherit(
         self,
@@ -133,6 +113,7 @@ class CheckpointStore:
         *,
         map_location: Any = "cpu",
         missing: Literal["error", "fresh"] = "error",
+        mmap: bool = False,
     ) -> Any | None:
         """Return the state that the trial starts from: its parent's; None for a founder.
 
@@ -146,6 +127,9 @@ class CheckpointStore:
                 `save` must not silently train from scratch. `"fresh"`: start from fresh
                 weights. A parent that no sampler of ours bred (`study.add_trial`, another
                 sampler's trials) may always lack one.
+            mmap: Whether to map the file into memory (POSIX only; of an artifact store, the
+                downloaded copy). Tensors then stay on disk until they are used, and later writes
+                to the file show in them.
 
         Returns:
             The state, verified; None where the trial starts from fresh weights.
@@ -154,7 +138,9 @@ class CheckpointStore:
             ValueError: `missing` is neither `"error"` nor `"fresh"`.
             CheckpointError: The parent saved no checkpoint, or it is missing or damaged.
         """
-        return self._inherit(trial, missing, lambda record: self._read_state(record, map_location))
+        return inherit_by(
+            trial, missing, lambda record: self._read_state(record, map_location, mmap)
+        )
 
     def inherit_path(
         self,
@@ -180,14 +166,17 @@ class CheckpointStore:
         target = Path(destination)
         if target.exists():
             raise ValueError(f"`destination` must not exist yet but {target} does.")
-        return self._inherit(trial, missing, lambda record: self._restore_files(record, target))
+        return inherit_by(trial, missing, lambda record: self._restore_files(record, target))
 
-    def load(self, trial: Trial | FrozenTrial, *, map_location: Any = "cpu") -> Any:
+    def load(
+        self, trial: Trial | FrozenTrial, *, map_location: Any = "cpu", mmap: bool = False
+    ) -> Any:
         """Return the state that a trial saved, for example `load(study.best_trial)`.
 
         Args:
             trial: Any trial, running or finished.
             map_location: Where tensors go, as for `torch.load`.
+            mmap: As for `inherit`.
 
         Raises:
             CheckpointError: The trial saved no checkpoint, or it is missing or damaged.
@@ -199,7 +188,7 @@ class CheckpointStore:
             record = CheckpointRecord.own(trial.number, trial.system_attrs, None)
         if record is None:
             raise CheckpointError(f"Trial {trial.number} saved no checkpoint.")
-        return self._read_state(record, map_location)
+        return self._read_state(record, map_location, mmap)
 
     @overload
     def collect(
@@ -246,12 +235,12 @@ class CheckpointStore:
             raise ValueError(f"`keep` must be one of {get_args(Keep)} but got {keep!r}.")
         check_number("grace", grace, at_least=0)
         retention = self._retention(study)
-        garbage = list(self._garbage(study, retention, keep, time.time() - grace))
+        garbage = find_garbage(study, self._artifacts, retention, keep, time.time() - grace)
         if dry_run:
             return garbage
         removed = []
         for trial, artifact, _ in garbage:
-            if self._removed(artifact) and trial is not None:
+            if self._artifacts.remove(artifact) and trial is not None:
                 retention.forget(trial)
                 removed.append(trial)
         return removed
@@ -277,80 +266,14 @@ class CheckpointStore:
 
         return collect_after_generation
 
-    def _garbage(
-        self, study: Study, retention: Retention, keep: Keep, before: float
-    ) -> Iterator[Garbage]:
-        identity = StudyIdentity.of(study)
-        # Files are listed before trials are read: what a trial records in between is no leftover,
-        # and a checkpoint that is saved in between is not in the list.
-        there = self._vault.listing(identity)
-        for number, record in retention.garbage(study, keep, datetime.now()).items():
-            name = record.artifact
-            if self._vault.owns(identity, name) and (there is None or name in there):
-                yield Garbage(number, name, record.size)
-        for name in sorted((there or {}).keys() - retention.recorded):
-            if there is not None and there[name].st_mtime < before:
-                yield Garbage(None, name, there[name].st_size)
+    def _read_state(self, record: CheckpointRecord, map_location: Any, mmap: bool) -> Any:
+        with needs_torch("`CheckpointStore.inherit` or `load`"):
+            from epbt_optuna.checkpoints.states import read_state
 
-    def _inherit(
-        self,
-        trial: Trial,
-        missing: Literal["error", "fresh"],
-        read: Callable[[CheckpointRecord], _T],
-    ) -> _T | None:
-        if missing not in ("error", "fresh"):
-            raise ValueError(f"`missing` must be 'error' or 'fresh' but got {missing!r}.")
-        identity = StudyIdentity.of(trial.study)
-        system_attrs = read_system_attrs(trial.study, trial)
-        partial = CheckpointRecord.partial(trial.number, system_attrs, identity)
-        if partial is not None:
-            try:
-                return read(partial)
-            except CheckpointError as error:
-                _logger.warning("%s Trial %d starts from its parent.", error, trial.number)
-        lineage = _lineage(trial.number, system_attrs, identity)
-        if lineage is None or lineage.parent is None:
-            return None
-        parent = read_trial(trial.study, lineage.parent)
-        if parent is None:
-            raise CheckpointError(
-                f"Trial {lineage.parent}, the parent of trial {trial.number}, does not exist."
-            )
-        record = CheckpointRecord.own(parent.number, parent.system_attrs, identity)
-        if record is not None and record.final:
-            return read(record)
-        bred_by_us = _lineage(parent.number, parent.system_attrs, identity) is not None
-        if missing == "fresh" or not bred_by_us:
-            return None
-        raise CheckpointError(
-            f"Trial {parent.number}, the parent of trial {trial.number}, saved no checkpoint. "
-            "Call `save` in the objective before it returns, or pass `missing='fresh'` if fresh "
-            "weights are meant."
-        )
-
-    def _read_state(self, record: CheckpointRecord, map_location: Any) -> Any:
-        with self._vault.lend(record, "state") as path:
-            return read_state(path, map_location)
+        with self._artifacts.open(record, "state") as file:
+            return read_state(file, map_location, mmap=mmap)
 
     def _restore_files(self, record: CheckpointRecord, destination: Path) -> Path:
-        with self._vault.lend(record, "files") as path:
-            unpack(path, destination)
+        with self._artifacts.open(record, "files") as file:
+            unpack(file, destination)
         return destination
-
-    def _removed(self, artifact: str) -> bool:
-        """Remove bytes; what cannot be removed now, a later collection removes."""
-        try:
-            self._vault.remove(artifact)
-        except Exception as error:  # an object store raises what it likes
-            _logger.warning("The checkpoint %s could not be removed: %s", artifact, error)
-            return False
-        return True
-
-
-def _lineage(
-    number: int, system_attrs: Mapping[str, Any], identity: StudyIdentity
-) -> Lineage | None:
-    try:
-        return Lineage.recorded(number, system_attrs, identity)
-    except AttrError as error:  # nobody can say whose weights these are to be
-        raise CheckpointError(str(error)) from error

@@ -11,8 +11,9 @@ from optuna import Study
 
 from epbt_optuna._internal.attrs import CHECKPOINT
 from epbt_optuna._internal.identity import StudyIdentity
+from epbt_optuna.checkpoints import CheckpointStore
+from epbt_optuna.checkpoints.garbage import Garbage
 from epbt_optuna.checkpoints.retention import Keep
-from epbt_optuna.checkpoints.store import CheckpointStore, Garbage
 
 __all__ = ["collect_garbage"]
 

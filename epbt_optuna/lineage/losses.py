@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from optuna import Study
 from optuna.trial import FrozenTrial
 
+from epbt_optuna._internal.extras import needs_torch
 from epbt_optuna.lineage.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def loss_schedule(
         TypeError: `source` is neither a study nor a schedule, or a θ is not a number.
         ValueError: A step of the schedule lacks a θ, or no step reported anything, a trial is
             given with a schedule, or `Schedule.from_study` raises it.
+        ImportError: torch is not installed.
 
     Example:
         ```python
@@ -47,7 +49,8 @@ def loss_schedule(
             train_epoch(model, optimizer, loss_fn)
         ```
     """
-    from epbt_optuna.losses import TaylorGLOLoss  # with it comes torch
+    with needs_torch("`loss_schedule`"):
+        from epbt_optuna.losses import TaylorGLOLoss
 
     schedule = _schedule_of(source, trial)
     for step in schedule.steps:

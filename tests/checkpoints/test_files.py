@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from epbt_optuna import CheckpointError, CheckpointStore, EPBTSampler
 from epbt_optuna.checkpoints.archives import unpack
-from epbt_optuna.checkpoints.states import UnreadableError
+from epbt_optuna.checkpoints.format import UnreadableError
 
 
 @pytest.fixture
@@ -135,13 +135,19 @@ def test_an_archive_that_would_write_outside_is_refused(
     tmp_path: Path, name: str, link: str | None
 ) -> None:
     archive = archive_with(tmp_path / "evil.tar", name, link)
-    with pytest.raises(UnreadableError, match="cannot be restored safely"):
-        unpack(archive, tmp_path / "inner" / "new")
+    with (
+        archive.open("rb") as file,
+        pytest.raises(UnreadableError, match="cannot be restored safely"),
+    ):
+        unpack(file, tmp_path / "inner" / "new")
     assert not (tmp_path / "evil").exists()
     assert list((tmp_path / "inner").iterdir()) == []
 
 
 def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
     archive = archive_with(tmp_path / "other.tar", "readme")
-    with pytest.raises(UnreadableError, match="was not written by a CheckpointStore"):
-        unpack(archive, tmp_path / "new")
+    with (
+        archive.open("rb") as file,
+        pytest.raises(UnreadableError, match="was not written by a CheckpointStore"),
+    ):
+        unpack(file, tmp_path / "new")

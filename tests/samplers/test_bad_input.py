@@ -12,6 +12,7 @@ import pytest
 from optuna.trial import TrialState
 
 from epbt_optuna import EPBTSampler, PBTSampler, TournamentSelection
+from tests.replay import lineage_of
 from tests.samplers.studies import (
     AnySampler,
     both_samplers,
@@ -130,12 +131,16 @@ def test_two_objectives_are_refused_by_the_name_of_the_sampler(
         study.optimize(lambda trial: (trial.number, 0.0), n_trials=1)
 
 
-def test_a_recorded_parent_that_the_study_does_not_have_is_named() -> None:
+def test_a_retry_whose_record_is_damaged_is_said_and_bred_like_any_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     study = evolve(EPBTSampler(2, seed=0), 2, xy)
-    attrs = {"epbt:lineage": {"generation": 1, "parent": 77, "mate": None}}
+    record = {**study.trials[1].system_attrs["epbt:lineage"], "parent": 77}
+    attrs = {"epbt:lineage": record, "failed_trial": 1}
     study.add_trial(optuna.create_trial(state=TrialState.WAITING, system_attrs=attrs))
-    with pytest.raises(ValueError, match="Trial 77 does not exist in study"):
-        study.optimize(xy, n_trials=1)
+    study.optimize(xy, n_trials=1)
+    assert (lineage_of(study.trials[2]) or {})["parent"] in (0, 1)
+    assert "Trial 2 has an attr 'epbt:lineage' that cannot be read: its parent" in caplog.text
 
 
 def test_nothing_here_warns() -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from epbt_optuna._internal.extras import needs_torch
 from epbt_optuna.lineage import Schedule, ScheduleStep
 from epbt_optuna.visualization._figure_data.schedule import Source, schedule_of, times
 
@@ -107,9 +108,10 @@ def _scaled(losses: list[float]) -> list[float]:
 
 def _losses(schedule: Schedule, step: ScheduleStep, y: list[float], prefix: str) -> list[float]:
     """Compute equation (1) for two classes with outputs y and 1 − y, the first one true."""
-    import torch  # losses are not needed for the other pictures
+    with needs_torch("`plot_loss_functions`"):
+        import torch
 
-    from epbt_optuna.losses import TaylorGLOLoss
+        from epbt_optuna.losses import TaylorGLOLoss
 
     try:
         loss_fn = TaylorGLOLoss.from_params(step.params, prefix=prefix, reduction="none")
