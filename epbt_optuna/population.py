@@ -17,7 +17,12 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.checks import check_integer
-from epbt_optuna._internal.optuna import read_study_attr, read_trial, write_study_attr
+from epbt_optuna._internal.optuna import (
+    constraints_of,
+    read_study_attr,
+    read_trial,
+    write_study_attr,
+)
 
 __all__ = [
     "LINEAGE_KEY",
@@ -116,7 +121,7 @@ class Individual:
         """Return the individual that a COMPLETE trial evaluated."""
         value = trial.values[0]
         fitness = value if direction == StudyDirection.MAXIMIZE else -value
-        violation = sum(max(0.0, constraint) for constraint in trial.constraints.values())
+        violation = sum(max(0.0, constraint) for constraint in constraints_of(trial))
         return cls(trial.number, fitness, violation)
 
     @property

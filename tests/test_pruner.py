@@ -29,6 +29,7 @@ from epbt_optuna.operators import (
 )
 from epbt_optuna.population import Individual
 from epbt_optuna.pruning.standing import Standing, n_all_ahead
+from tests.constraints import set_constraint
 
 T = TypeVar("T")
 
@@ -87,7 +88,7 @@ def play(
     """A whole trial; without a `fitness` that is its last report."""
     trial = ask(study, reports)
     if violation is not None:
-        trial.set_constraint("c", violation)
+        set_constraint(trial, "c", violation)
     if state is None:
         study.tell(trial, reports[-1] if fitness is None else fitness)
     else:

@@ -39,6 +39,7 @@ from epbt_optuna import (
     UniformCrossover,
 )
 from epbt_optuna.journal import journal_storage
+from tests.constraints import set_constraint
 from tests.replay import Rules, check_lineage, lineage_of, populations
 
 ROOT = Path(__file__).parents[1]
@@ -93,8 +94,8 @@ def eventful(trial: optuna.Trial) -> float:
     if number % 13 == 7:
         return math.nan
     if number % 6 == 1:
-        trial.set_constraint("first", number % 4 - 1)
-        trial.set_constraint("second", -1.0)
+        set_constraint(trial, "first", number % 4 - 1)
+        set_constraint(trial, "second", -1.0)
     if number % 17 == 3:
         return math.inf
     if number % 19 == 4:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 __all__ = [
     "ask_again",
+    "constraints_of",
     "fail_lost_trial",
     "fail_stale",
     "fixed_params",
@@ -93,6 +94,17 @@ def write_study_attr(study: Study, key: str, value: Any) -> None:
 def fixed_params(trial: FrozenTrial) -> dict[str, Any]:
     """Return the params that the sampler has no say in: enqueued, or suggested before a retry."""
     return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+
+
+def constraints_of(trial: FrozenTrial) -> Sequence[float]:
+    """Return the values of a trial's constraints; it is feasible if none is above 0.
+
+    Optuna 4 has no `FrozenTrial.constraints`: its samplers record a list, or None where their
+    `constraints_func` raised. Optuna 5 reads such lists, too.
+    """
+    if hasattr(trial, "constraints"):
+        return tuple(trial.constraints.values())
+    return tuple(trial.system_attrs.get("constraints") or ())
 
 
 def remove_artifact(store: Any, artifact_id: str) -> None:

@@ -19,7 +19,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.checks import check_integer, check_number
-from epbt_optuna._internal.optuna import read_trial
+from epbt_optuna._internal.optuna import constraints_of, read_trial
 from epbt_optuna.pruning.standing import Standing
 from epbt_optuna.samplers.generation import GenerationSampler
 
@@ -250,7 +250,7 @@ def _read(study: Study, numbers: Sequence[int]) -> list[FrozenTrial]:
 
 
 def _is_infeasible(trial: FrozenTrial) -> bool:
-    return any(constraint > 0 for constraint in trial.constraints.values())
+    return any(constraint > 0 for constraint in constraints_of(trial))
 
 
 def _require_ours(name: str, sampler: BaseSampler) -> GenerationSampler:
