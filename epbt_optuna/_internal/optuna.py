@@ -1,4 +1,7 @@
-"""The only file that touches Optuna's private names: trials by number, system attrs, `Backoff`."""
+"""The only file that touches Optuna's private names: trials by number, system attrs, `Backoff`.
+
+`tests/contract/test_private_names.py` names each of them, and says which has moved.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +35,11 @@ __all__ = [
     "read_trial",
     "remove_artifact",
     "reopen_trial",
+    "see_new_trials",
     "set_stop",
     "stop_requested",
     "storage_of",
+    "storage_url",
     "study_id_of",
     "tell",
     "trial_id_of",
@@ -46,6 +51,15 @@ __all__ = [
 def storage_of(study: Study) -> BaseStorage:
     """Return the storage that holds `study`."""
     return study._storage
+
+
+def storage_url(study: Study) -> str:
+    """Return the URL of the study's relational database; empty for any other storage."""
+    return str(getattr(_backend_of(study._storage), "url", ""))
+
+
+def _backend_of(storage: BaseStorage) -> Any:
+    return storage._backend if isinstance(storage, _CachedStorage) else storage
 
 
 def study_id_of(study: Study) -> int:
@@ -165,8 +179,18 @@ def set_stop(study: Study, value: bool) -> None:
     study._stop_flag = value
 
 
+def see_new_trials(study: Study) -> None:
+    """Let samplers that this thread calls see the trials of now.
+
+    Optuna keeps a list of all trials for each thread from the first time that a sampler wants it
+    until the thread asks or tells. A worker never asks, and `after_trial` is called behind tell's
+    reset: without this one, a list made there would be the next trial's, and all later ones'.
+    """
+    study._thread_local.cached_all_trials = None
+
+
 def ask_again(study: Study, trial_id: int) -> Trial:
-    """Return the live trial of one that was asked elsewhere.
+    """Return the live trial of one that another process asked.
 
     Optuna's constructor would run `Sampler.before_trial`, which was run at ask and may not be
     repeatable: it is what chooses parents, or takes a place of a grid.
@@ -180,7 +204,6 @@ def ask_again(study: Study, trial_id: int) -> Trial:
     trial.relative_search_space = None
     trial._relative_params = None
     trial._fixed_params = trial._cached_frozen_trial.system_attrs.get("fixed_params", {})
-    study._thread_local.cached_all_trials = None  # as `Study.ask` does, in the thread that asked
     if isinstance(storage, _CachedStorage):  # it sets params only of trials that it created or saw
         with storage._lock:
             storage._studies.setdefault(study._study_id, _StudyInfo())
@@ -244,10 +267,9 @@ def has_heartbeat(study: Study, number: int) -> bool:
     from optuna.storages._rdb.models import TrialHeartbeatModel
     from sqlalchemy import select
 
-    backend: Any = getattr(storage, "_backend", storage)
     trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
     query = select(TrialHeartbeatModel.trial_id).where(TrialHeartbeatModel.trial_id == trial_id)
-    with backend.engine.connect() as connection:
+    with _backend_of(storage).engine.connect() as connection:
         return connection.execute(query).first() is not None
 
 
