@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from epbt_optuna._internal.attrs import GENERATIONS, LINEAGE, AttrError
 from epbt_optuna._internal.checks import check_integer
 from epbt_optuna._internal.identity import StudyIdentity
-from epbt_optuna._internal.optuna import read_study_attrs, read_trial
+from epbt_optuna._internal.optuna import constraints_of, read_study_attrs, read_trial
 
 __all__ = [
     "Generations",
@@ -136,7 +136,7 @@ class Individual:
         """Return the individual that a COMPLETE trial evaluated."""
         value = trial.values[0]
         fitness = value if direction == StudyDirection.MAXIMIZE else -value
-        violation = sum(max(0.0, constraint) for constraint in trial.constraints.values())
+        violation = sum(max(0.0, constraint) for constraint in constraints_of(trial))
         return cls(trial.number, fitness, violation)
 
     @property

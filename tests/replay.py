@@ -15,6 +15,8 @@ from typing import Any
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from tests.constraints import violation_of
+
 __all__ = ["Rules", "check_lineage", "chunks", "is_fitter", "lineage_of", "populations"]
 
 
@@ -51,7 +53,7 @@ def is_fitter(one: FrozenTrial, other: FrozenTrial, direction: StudyDirection) -
 
     Feasible before infeasible, then the smaller violation, then the better value, then the newer.
     """
-    violation, other_violation = _violation(one), _violation(other)
+    violation, other_violation = violation_of(one), violation_of(other)
     if violation != other_violation:
         return violation < other_violation
     value, other_value = float(one.values[0]), float(other.values[0])
@@ -166,10 +168,6 @@ def _bred_as(trial: FrozenTrial, by_number: dict[int, FrozenTrial]) -> int:
     tries: set[int] = {*trial.system_attrs.get("retry_history", ()), trial.number}
     tries.add(trial.system_attrs.get("failed_trial", trial.number))
     return min(number for number in tries if lineage_of(by_number[number]) is not None)
-
-
-def _violation(trial: FrozenTrial) -> float:
-    return sum(value for value in trial.constraints.values() if value > 0)
 
 
 def _fittest_first(trials: list[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial]:

@@ -119,15 +119,12 @@ def test_a_study_keeps_the_arithmetic_that_it_was_begun_with() -> None:
 # Individuals and lineages
 
 
-def complete(
-    number: int, value: float, constraints: dict[str, float] | None = None, **attrs: Any
-) -> FrozenTrial:
+def complete(number: int, value: float, **system_attrs: Any) -> FrozenTrial:
     trial = optuna.create_trial(
         value=value,
         params={"x": 0.5},
         distributions={"x": FloatDistribution(0, 1)},
-        constraints=constraints,
-        **attrs,
+        system_attrs=system_attrs,
     )
     trial.number = number
     return trial
@@ -141,9 +138,9 @@ def test_greater_fitness_is_fitter_in_either_direction(
 
 
 def test_violations_of_constraints_are_summed_and_satisfied_ones_do_not_make_up_for_them() -> None:
-    trial = complete(7, 3.0, {"a": 2.0, "b": -5.0, "c": 0.5, "d": 0.0})
+    trial = complete(7, 3.0, constraints=[2.0, -5.0, 0.5, 0.0])
     assert Individual.of(trial, MAXIMIZE).violation == 2.5
-    assert Individual.of(complete(7, 3.0, {"a": -1.0}), MAXIMIZE).violation == 0
+    assert Individual.of(complete(7, 3.0, constraints=[-1.0]), MAXIMIZE).violation == 0
 
 
 def test_feasible_goes_before_violation_before_fitness_before_age() -> None:
@@ -324,7 +321,7 @@ def recorded(
     number: int, value: float, generation: int, parent: int | None, mate: int | None, **attrs: Any
 ) -> FrozenTrial:
     record = {"generation": generation, "parent": parent, "mate": mate}
-    return complete(number, value, system_attrs={"epbt:lineage": record, **attrs})
+    return complete(number, value, **{"epbt:lineage": record, **attrs})
 
 
 RULES = Rules(population_size=2, n_elites=1, direction=MAXIMIZE)

@@ -17,9 +17,9 @@ from typing import Any
 from optuna import Study
 
 from epbt_optuna._internal.attrs import FORMER_PREFIX, GENERATIONS, STUDY
-from epbt_optuna._internal.optuna import read_study_attrs, retried_numbers, study_id_of
+from epbt_optuna._internal.optuna import read_study_attrs, study_id_of
 
-__all__ = ["StudyIdentity", "prefix_of"]
+__all__ = ["StudyIdentity", "prefix_of", "retried_numbers"]
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,15 @@ class StudyIdentity:
         if record_token is None:
             return min(numbers) < self.n_adopted and record_number in (None, *numbers)
         return record_token in (*self.own, *self.lent) and record_number in numbers
+
+
+def retried_numbers(system_attrs: Mapping[str, Any]) -> list[int]:
+    """Return the numbers of the trials that one with these attrs runs again, if it does.
+
+    Optuna's heartbeat writes `failed_trial`, the first of them, and `retry_history`, all of them.
+    """
+    recorded = [system_attrs.get("failed_trial"), *system_attrs.get("retry_history", ())]
+    return [number for number in recorded if isinstance(number, int)]
 
 
 def prefix_of(token: str) -> str:

@@ -1,10 +1,10 @@
-"""The only file that touches Optuna's private names: trials by number, system attrs, `Backoff`."""
+"""The only file with Optuna's private names; `tests/contract/test_private_names.py` lists them."""
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 __all__ = [
     "ask_again",
+    "constraints_of",
     "fail_lost_trial",
     "fail_stale",
     "fixed_params",
@@ -26,16 +27,16 @@ __all__ = [
     "heartbeat",
     "is_optimizing",
     "optimizing",
-    "read_study_attr",
     "read_study_attrs",
     "read_system_attrs",
     "read_trial",
     "remove_artifact",
     "reopen_trial",
-    "retried_numbers",
+    "see_new_trials",
     "set_stop",
     "stop_requested",
     "storage_of",
+    "storage_url",
     "study_id_of",
     "tell",
     "trial_id_of",
@@ -47,6 +48,15 @@ __all__ = [
 def storage_of(study: Study) -> BaseStorage:
     """Return the storage that holds `study`."""
     return study._storage
+
+
+def storage_url(study: Study) -> str:
+    """Return the URL of the study's relational database; empty for any other storage."""
+    return str(getattr(_backend_of(study._storage), "url", ""))
+
+
+def _backend_of(storage: BaseStorage) -> Any:
+    return storage._backend if isinstance(storage, _CachedStorage) else storage
 
 
 def study_id_of(study: Study) -> int:
@@ -67,8 +77,8 @@ def read_trial(study: Study, number: int) -> FrozenTrial | None:
 def forget_finished_trials(study: Study) -> None:
     """Let Optuna read the study's finished trials anew.
 
-    Its cache goes by the study's id. Where a database has given the id of a deleted study to this
-    one, the cache goes on showing that one's trials. Unfinished ones stay: they may be live.
+    Its cache goes by the study's id, and shows the trials of a deleted study that had the same
+    one. Unfinished trials stay in it: they may be live.
     """
     storage, study_id = study._storage, study._study_id
     if not isinstance(storage, _CachedStorage) or study_id not in storage._studies:
@@ -94,17 +104,12 @@ def read_system_attrs(study: Study, trial: Trial | FrozenTrial) -> Mapping[str, 
 def write_system_attr(study: Study, trial: Trial | FrozenTrial, key: str, value: Any) -> None:
     """Write one system attr of an unfinished trial.
 
-    Optuna hands the same frozen trial to all hooks of a sampler and reads it only once, so what
-    one hook writes is noted there too, and the next need not ask the storage.
+    Optuna hands the same frozen trial to all hooks of a sampler: what one writes is noted there
+    too, so that the next need not ask the storage.
     """
     study._storage.set_trial_system_attr(trial._trial_id, key, value)
     if isinstance(trial, FrozenTrial):  # a new dict: another thread may be copying the old one
         trial.system_attrs = {**trial.system_attrs, key: value}
-
-
-def read_study_attr(study: Study, key: str) -> Any:
-    """Read one system attr of the study; None if it is not set."""
-    return read_study_attrs(study).get(key)
 
 
 def read_study_attrs(study: Study) -> Mapping[str, Any]:
@@ -117,25 +122,25 @@ def write_study_attr(study: Study, key: str, value: Any) -> None:
     study._storage.set_study_system_attr(study._study_id, key, value)
 
 
-def retried_numbers(system_attrs: Mapping[str, Any]) -> list[int]:
-    """Return the numbers of the trials that one with these attrs runs again, if it does.
-
-    Optuna's heartbeat writes `failed_trial`, the first of them, and `retry_history`, all of them.
-    """
-    recorded = [system_attrs.get("failed_trial"), *system_attrs.get("retry_history", ())]
-    return [number for number in recorded if isinstance(number, int)]
-
-
 def fixed_params(trial: FrozenTrial) -> dict[str, Any]:
     """Return the params that the sampler has no say in: enqueued, or suggested before a retry."""
     return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
 
 
+def constraints_of(trial: FrozenTrial) -> Sequence[float]:
+    """Return the values of a trial's constraints; it is feasible if none is above 0.
+
+    Optuna 4's samplers record a list, or None where their `constraints_func` raised.
+    """
+    if hasattr(trial, "constraints"):
+        return tuple(trial.constraints.values())
+    return tuple(trial.system_attrs.get("constraints") or ())
+
+
 def remove_artifact(store: Any, artifact_id: str) -> None:
     """Remove an artifact, trying again where `store` is a `Backoff`.
 
-    Optuna 5.0's own `Backoff.remove` does not stop when it has succeeded: with its defaults it
-    removes ten times over, in 80 seconds.
+    Optuna 5.0's own `Backoff.remove` goes on when it has succeeded, ten times, in 80 seconds.
     """
     from optuna.artifacts import Backoff  # with it come boto3 and the like: not for samplers
     from optuna.artifacts.exceptions import ArtifactNotFound
@@ -189,8 +194,18 @@ def set_stop(study: Study, value: bool) -> None:
     study._stop_flag = value
 
 
+def see_new_trials(study: Study) -> None:
+    """Let samplers that this thread calls see the trials of now.
+
+    Optuna keeps a list of all trials for each thread from the first time that a sampler wants it
+    until the thread asks or tells. A worker never asks, and `after_trial` is called behind tell's
+    reset: without this one, a list made there would be the next trial's, and all later ones'.
+    """
+    study._thread_local.cached_all_trials = None
+
+
 def ask_again(study: Study, trial_id: int) -> Trial:
-    """Return the live trial of one that was asked elsewhere.
+    """Return the live trial of one that another process asked.
 
     Optuna's constructor would run `Sampler.before_trial`, which was run at ask and may not be
     repeatable: it is what chooses parents, or takes a place of a grid.
@@ -204,7 +219,6 @@ def ask_again(study: Study, trial_id: int) -> Trial:
     trial.relative_search_space = None
     trial._relative_params = None
     trial._fixed_params = trial._cached_frozen_trial.system_attrs.get("fixed_params", {})
-    study._thread_local.cached_all_trials = None  # as `Study.ask` does, in the thread that asked
     if isinstance(storage, _CachedStorage):  # it sets params only of trials that it created or saw
         with storage._lock:
             storage._studies.setdefault(study._study_id, _StudyInfo())
@@ -268,10 +282,9 @@ def has_heartbeat(study: Study, number: int) -> bool:
     from optuna.storages._rdb.models import TrialHeartbeatModel
     from sqlalchemy import select
 
-    backend: Any = getattr(storage, "_backend", storage)
     trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
     query = select(TrialHeartbeatModel.trial_id).where(TrialHeartbeatModel.trial_id == trial_id)
-    with backend.engine.connect() as connection:
+    with _backend_of(storage).engine.connect() as connection:
         return connection.execute(query).first() is not None
 
 

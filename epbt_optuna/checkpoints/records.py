@@ -9,8 +9,7 @@ from typing import Any, Literal
 from optuna import Trial
 
 from epbt_optuna._internal.attrs import CHECKPOINT, AttrError
-from epbt_optuna._internal.identity import StudyIdentity
-from epbt_optuna._internal.optuna import retried_numbers
+from epbt_optuna._internal.identity import StudyIdentity, retried_numbers
 from epbt_optuna.population import Lineage
 
 __all__ = ["CheckpointError", "CheckpointRecord"]

@@ -134,7 +134,7 @@ class Driver:
         trial = self._study.ask()
         self._queue.count()
         try:
-            future = self._engine.submit(trial_id_of(trial))
+            future = self._engine.submit(trial)
         except BaseException:
             fail_lost_trial(self._study, trial_id_of(trial))
             raise

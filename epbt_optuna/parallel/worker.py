@@ -17,8 +17,10 @@ from epbt_optuna._internal.optuna import (
     ask_again,
     heartbeat,
     optimizing,
+    see_new_trials,
     stop_requested,
     tell,
+    trial_id_of,
 )
 from epbt_optuna.parallel.devices import occupied
 
@@ -56,18 +58,24 @@ class Work:
     objective: Objective
     catch: tuple[type[Exception], ...]
 
-    def run(self, trial_id: int) -> Outcome:
-        """Run a trial that the driver has asked, and tell it; never raises an `Exception`."""
+    def run(self, asked: Trial | int) -> Outcome:
+        """Run a trial that the driver has asked, and tell it; never raises an `Exception`.
+
+        Args:
+            asked: The trial, or its id in the storage where the driver is another process.
+        """
         try:
             with optimizing(self.study):
-                return replace(self._run(trial_id), stopped=stop_requested(self.study))
+                see_new_trials(self.study)
+                trial = ask_again(self.study, asked) if isinstance(asked, int) else asked
+                return replace(self._run(trial), stopped=stop_requested(self.study))
         except Exception as error:  # of the storage or the sampler: `catch` is for objectives
             return Outcome(failure=traceback.format_exc(), error=error)
 
-    def _run(self, trial_id: int) -> Outcome:
+    def _run(self, trial: Trial) -> Outcome:
         value, state, outcome = None, None, Outcome()
+        trial_id = trial_id_of(trial)
         with heartbeat(self.study, trial_id):
-            trial = ask_again(self.study, trial_id)
             if occupied() != "cpu":
                 note(self.study, trial, DEVICE, occupied())
             try:

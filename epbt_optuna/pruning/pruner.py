@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.checks import check_integer, check_number
 from epbt_optuna._internal.finished import FinishedTrials
+from epbt_optuna._internal.optuna import constraints_of
 from epbt_optuna._internal.per_study import PerStudy
 from epbt_optuna.pruning.standing import Standing
 from epbt_optuna.samplers.generation import GenerationSampler
@@ -258,7 +259,7 @@ def _finished_trials(_: Study) -> FinishedTrials:
 
 
 def _is_infeasible(trial: FrozenTrial) -> bool:
-    return any(constraint > 0 for constraint in trial.constraints.values())
+    return any(constraint > 0 for constraint in constraints_of(trial))
 
 
 def _require_ours(name: str, sampler: BaseSampler) -> GenerationSampler:

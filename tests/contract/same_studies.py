@@ -20,6 +20,7 @@ from optuna.trial import TrialState
 import epbt_optuna.parallel
 from epbt_optuna import EPBTSampler, PBTSampler, ask_generation, resume
 from epbt_optuna.journal import journal_storage
+from tests.constraints import set_constraint
 
 __all__ = ["RECORDED", "STUDIES", "Study", "as_recorded"]
 
@@ -60,8 +61,8 @@ def pbt() -> optuna.Study:
 def constrained() -> optuna.Study:
     def constrained_objective(trial: optuna.Trial) -> float:
         value = objective(trial)
-        trial.set_constraint("near", trial.params["x"] - 3)
-        trial.set_constraint("small", trial.params["n"] - 40)
+        set_constraint(trial, "near", trial.params["x"] - 3)
+        set_constraint(trial, "small", trial.params["n"] - 40)
         return -value
 
     study = create(EPBTSampler(10, seed=3), direction="maximize")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import optuna
 import pytest
 
 from tests.contract.same_studies import RECORDED, STUDIES, as_recorded
@@ -21,8 +20,6 @@ def recorded() -> dict[str, list[dict[str, Any]]]:
 def test_a_seed_gives_the_study_that_it_gave_in_earlier_versions(
     name: str, recorded: dict[str, list[dict[str, Any]]]
 ) -> None:
-    if name == "constrained" and not hasattr(optuna.Trial, "set_constraint"):
-        pytest.skip("constraints are set by the trial since Optuna 5")
     trials = as_recorded(STUDIES[name]())
     assert len(trials) == len(recorded[name])
     for number, (now, then) in enumerate(zip(trials, recorded[name], strict=True)):

@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 
 from epbt_optuna import CheckpointStore, EPBTSampler
 from epbt_optuna.lineage import ancestry
+from tests.constraints import set_constraint
 from tests.lineage.studies import BAD_STUDIES, evolve, only_failed
 from tests.replay import lineage_of
 
@@ -72,7 +73,7 @@ def test_without_a_complete_trial_there_is_no_best_one() -> None:
 def test_without_a_feasible_trial_there_is_no_best_one() -> None:
     study = optuna.create_study(study_name="bound", sampler=EPBTSampler(4, seed=0))
     trial = study.ask()
-    trial.set_constraint("memory", 1.0)
+    set_constraint(trial, "memory", 1.0)
     study.tell(trial, 1.0)
     with pytest.raises(ValueError, match="none of its 1 trials is feasible"):
         ancestry(study)

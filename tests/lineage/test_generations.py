@@ -17,6 +17,7 @@ from optuna.distributions import (
 
 from epbt_optuna import EPBTSampler, PBTSampler
 from epbt_optuna.lineage import summarize_generations
+from tests.constraints import set_constraint
 from tests.lineage.studies import Direction, evolve, only_failed
 
 
@@ -121,7 +122,7 @@ def test_with_constraints_the_best_is_feasible() -> None:
     study = optuna.create_study(direction="maximize", sampler=EPBTSampler(3, seed=0))
     for value, violation in ((9.0, 1.0), (1.0, 0.0)):
         trial = study.ask()
-        trial.set_constraint("memory", violation)
+        set_constraint(trial, "memory", violation)
         study.tell(trial, value)
     summary = summarize_generations(study)[0]
     assert (summary.best, summary.worst, summary.best_trial) == (1.0, 9.0, 1)

@@ -12,7 +12,8 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.samplers import GridSampler, QMCSampler
+from optuna.distributions import BaseDistribution
+from optuna.samplers import GridSampler, QMCSampler, RandomSampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -373,3 +374,50 @@ def test_a_callback_that_exits_after_every_trial_lets_all_that_run_finish(
     with pytest.raises(SystemExit, match="0"):
         run(study, objective, 100, callbacks=[callback])
     assert states(study) == ["COMPLETE"] * 3
+
+
+class Counting(RandomSampler):
+    """Notes how many finished trials Optuna shows it when a trial samples, and looks when told."""
+
+    def __init__(self) -> None:
+        super().__init__(seed=0)
+        self.finished: list[int] = []
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        self.finished.append(self._n_finished(study))
+        return super().infer_relative_search_space(study, trial)
+
+    def after_trial(self, study: optuna.Study, *_: Any) -> None:
+        self._n_finished(study)
+
+    def _n_finished(self, study: optuna.Study) -> int:
+        # As Optuna's own samplers read: of the list that it keeps for the thread.
+        trials = study._get_trials(deepcopy=False, use_cache=True)
+        return sum(trial.state.is_finished() for trial in trials)
+
+
+def test_a_sampler_sees_in_a_worker_thread_what_has_finished_before() -> None:
+    sampler = Counting()
+    run(optuna.create_study(sampler=sampler), quick, 5, workers=1)
+    assert sampler.finished == [0, 1, 2, 3, 4]
+
+
+def test_threads_run_the_very_trial_that_the_driver_asked(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[optuna.Trial] = []
+    ask = study.ask
+
+    def note(*args: Any, **options: Any) -> optuna.Trial:
+        asked.append(ask(*args, **options))
+        return asked[-1]
+
+    def objective(trial: optuna.Trial) -> float:
+        assert any(trial is other for other in asked)
+        return quick(trial)
+
+    monkeypatch.setattr(study, "ask", note)
+    run(study, objective, 5)
+    assert states(study) == ["COMPLETE"] * 5

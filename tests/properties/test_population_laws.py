@@ -17,6 +17,7 @@ from epbt_optuna.population import (
     PopulationHistory,
     next_population,
 )
+from tests.constraints import set_constraint
 from tests.replay import Rules, is_fitter, populations
 
 
@@ -54,7 +55,7 @@ class Run:
         for outcome in self.outcomes:
             trial = study.ask()
             if outcome.violation:
-                trial.set_constraint("c", outcome.violation)
+                set_constraint(trial, "c", outcome.violation)
         return study
 
     def tell(self, study: optuna.Study, number: int) -> None:

@@ -12,6 +12,7 @@ from optuna.pruners import BasePruner
 from optuna.trial import TrialState
 
 from epbt_optuna import EPBTPruner, EPBTSampler, PBTSampler
+from tests.constraints import set_constraint
 
 __all__ = [
     "INF",
@@ -65,7 +66,7 @@ def play(
     """A whole trial; without a `fitness` that is its last report."""
     trial = ask(study, reports)
     if violation is not None:
-        trial.set_constraint("c", violation)
+        set_constraint(trial, "c", violation)
     if state is None:
         study.tell(trial, reports[-1] if fitness is None else fitness)
     else:

@@ -15,6 +15,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from epbt_optuna import EPBTSampler, GaussianMutation, PBTSampler, UniformCrossover
+from tests.constraints import set_constraint
 from tests.replay import Rules, lineage_of
 
 __all__ = [
@@ -91,8 +92,8 @@ def eventful(trial: optuna.Trial) -> float:
     if number % 13 == 7:
         return math.nan
     if number % 6 == 1:
-        trial.set_constraint("first", number % 4 - 1)
-        trial.set_constraint("second", -1.0)
+        set_constraint(trial, "first", number % 4 - 1)
+        set_constraint(trial, "second", -1.0)
     if number % 17 == 3:
         return math.inf
     if number % 19 == 4:

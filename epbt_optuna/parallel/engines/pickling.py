@@ -8,7 +8,7 @@ from dataclasses import replace
 import cloudpickle
 from optuna.storages import InMemoryStorage
 
-from epbt_optuna._internal.optuna import storage_of, study_id_of
+from epbt_optuna._internal.optuna import storage_of, storage_url, study_id_of
 from epbt_optuna.parallel.worker import Outcome, Work
 
 __all__ = ["loaded", "packed", "pickled", "unpacked"]
@@ -21,12 +21,11 @@ def pickled(work: Work) -> bytes:
         ValueError: The storage lives in the memory of this process.
         TypeError: Something cannot be pickled; the message says what.
     """
-    storage = storage_of(work.study)
-    url = str(getattr(getattr(storage, "_backend", storage), "url", ""))
+    url = storage_url(work.study)
     in_memory = url.startswith("sqlite") and (
         url.partition("://")[2] in ("", "/", "/:memory:") or "mode=memory" in url
     )
-    if isinstance(storage, InMemoryStorage) or in_memory:
+    if isinstance(storage_of(work.study), InMemoryStorage) or in_memory:
         raise ValueError(
             "`study` must have a storage that other processes can reach but its storage is in the "
             "memory of this one. Create it with a JournalStorage, 'sqlite:///<path>' or a "

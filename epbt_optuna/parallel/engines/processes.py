@@ -21,6 +21,7 @@ from typing import Any
 import optuna
 from optuna import Trial
 
+from epbt_optuna._internal.optuna import trial_id_of
 from epbt_optuna.parallel.devices import Slot, limit_threads, occupy
 from epbt_optuna.parallel.engines.pickling import loaded, packed, pickled, unpacked
 from epbt_optuna.parallel.engines.protocol import EngineError, WorkerDied
@@ -55,9 +56,9 @@ class Processes:
         for worker in self._workers:
             self._free.put(worker)
 
-    def submit(self, trial_id: int) -> Future[Outcome]:
+    def submit(self, trial: Trial) -> Future[Outcome]:
         """Run a trial in a free process."""
-        return self._threads.submit(self._run, trial_id)
+        return self._threads.submit(self._run, trial_id_of(trial))
 
     def interrupt(self) -> None:
         """Raise KeyboardInterrupt in the objectives; kill the processes that do not react."""

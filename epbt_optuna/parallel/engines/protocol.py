@@ -5,6 +5,8 @@ from __future__ import annotations
 from concurrent.futures import Future
 from typing import Protocol
 
+from optuna import Trial
+
 from epbt_optuna.parallel.worker import Outcome
 
 __all__ = ["Engine", "EngineError", "WorkerDied"]
@@ -29,10 +31,12 @@ class Engine(Protocol):
     def n_workers(self) -> int:
         """How many trials can run at a time."""
 
-    def submit(self, trial_id: int) -> Future[Outcome]:
-        """Let a free worker run a trial that was asked, by its id in the storage.
+    def submit(self, trial: Trial) -> Future[Outcome]:
+        """Let a free worker run a trial that the driver asked.
 
-        The driver never has more than `n_workers` trials running. It does not cancel futures.
+        The driver never has more than `n_workers` trials running. It does not cancel futures, and
+        it does not touch the trial again: a worker in this process may have it, one in another
+        process makes its own of the trial's id.
 
         Returns:
             The future of what `Work.run` returns, done when the trial has been told. What the

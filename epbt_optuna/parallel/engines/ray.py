@@ -19,9 +19,9 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna import Study
+from optuna import Study, Trial
 
-from epbt_optuna._internal.optuna import storage_of
+from epbt_optuna._internal.optuna import storage_of, storage_url, trial_id_of
 from epbt_optuna.parallel.devices import Slot, occupy
 from epbt_optuna.parallel.engines.pickling import loaded, packed, pickled, unpacked
 from epbt_optuna.parallel.engines.protocol import EngineError, WorkerDied
@@ -95,11 +95,11 @@ class RayTasks:
             self._counted = time.monotonic(), n_workers
         return n_workers
 
-    def submit(self, trial_id: int) -> Future[Outcome]:
+    def submit(self, trial: Trial) -> Future[Outcome]:
         """Run a trial where there is room for it."""
         future: Future[Outcome] = Future()
         # In a list, Ray passes the reference on, and not what it refers to each time anew.
-        task = self._task.remote([self._payload], trial_id)
+        task = self._task.remote([self._payload], trial_id_of(trial))
         self._running[future] = task
         task.future().add_done_callback(partial(self._settle, future))
         return future
@@ -143,8 +143,7 @@ class RayTasks:
             )
         here = ray.get_runtime_context().get_node_id()
         elsewhere = any(node["NodeID"] != here for node in fitting)
-        storage = storage_of(study)
-        url = str(getattr(getattr(storage, "_backend", storage), "url", ""))
+        url = storage_url(study)
         if elsewhere and url.startswith("sqlite"):
             raise ValueError(
                 f"`study` must have a storage for several machines but has {url!r}, which is for "

@@ -5,6 +5,8 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 
+from optuna import Trial
+
 from epbt_optuna.parallel.devices import Slot, occupy
 from epbt_optuna.parallel.worker import Outcome, Work
 
@@ -24,9 +26,14 @@ class Threads:
             len(slots), "epbt-worker", initializer=lambda: occupy(vacant.get())
         )
 
-    def submit(self, trial_id: int) -> Future[Outcome]:
-        """Run a trial in a free thread."""
-        return self._pool.submit(self._work.run, trial_id)
+    def submit(self, trial: Trial) -> Future[Outcome]:
+        """Run a trial in a free thread.
+
+        It is the very object that the driver asked. No lock guards it and none is needed: the
+        driver does not touch it again, and the pool's queue orders what it wrote before what the
+        thread reads.
+        """
+        return self._pool.submit(self._work.run, trial)
 
     def interrupt(self) -> None:
         """Let what runs finish: nobody can interrupt a thread."""
