@@ -444,7 +444,7 @@ def test_a_process_that_dies_in_the_background_fails_only_its_own_future(
     tasks = ray_engine.RayTasks(
         Work(study, objective, ()), workers=None, ray_options={"max_retries": 0}
     )
-    futures = [tasks.submit(trial_id_of(study.ask())) for _ in range(2)]
+    futures = [tasks.submit(study.ask()) for _ in range(2)]
     wait(futures)
     tasks.close()
     with pytest.raises(WorkerDied, match="Ray lost its worker"):
