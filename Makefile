@@ -1,14 +1,22 @@
 # Two commands set everything up on a fresh machine: `make demo` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
+OLDEST := .venv/optuna-4.9
 
-.PHONY: demo test lint format docs bench drill clean
+.PHONY: demo test test-oldest lint format docs bench drill clean
 
 demo: .venv/installed ## evolve loss functions on digits with 40 % wrong labels (resumes if interrupted)
 	$(BIN)/python -m examples.digits
 
 test: .venv/installed ## the whole test suite, with coverage
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term --cov-fail-under=95
+
+# It stands before the newest Optuna on the path, also on that of worker processes.
+test-oldest: $(OLDEST) ## what depends on Optuna, with the oldest one that is supported
+	PYTHONPATH=$(abspath $(OLDEST)) $(BIN)/python -c 'import optuna; print("Optuna", optuna.__version__)'
+	PYTHONPATH=$(abspath $(OLDEST)) $(BIN)/python -m pytest -n 2 --dist loadgroup \
+		--ignore-glob 'tests/parallel/test_ray*' \
+		$(addprefix --ignore tests/,cli integration losses operators paper properties testing tracking visualization)
 
 lint: .venv/installed ## style, formatting and types
 	$(BIN)/ruff check .
@@ -31,6 +39,9 @@ bench: .venv/installed ## figures, never pass or fail
 
 drill: .venv/installed ## kill, crowd and outlast runs for half an hour (needs PostgreSQL)
 	$(BIN)/python -m tests.drills
+
+$(OLDEST): .venv/installed
+	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target $@ 'optuna==4.9.*'
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit(f"epbt_optuna needs Python 3.10 or newer, but $(PYTHON) is {sys.version.split()[0]}: make PYTHON=python3.12 ...")'

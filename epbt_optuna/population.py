@@ -223,11 +223,7 @@ class Lineage:
 class PopulationHistory:
     """The populations M_0, M_1, … of one study, each as far as its trials have finished.
 
-    A finished trial is read once; a generation whose trials have all finished is never looked at
-    again.
-
-    Args:
-        generations: The arithmetic.
+    A finished trial is read once; a generation whose trials have all finished, never again.
     """
 
     def __init__(self, generations: Generations) -> None:
@@ -253,8 +249,7 @@ class PopulationHistory:
         """Return those whom an offspring of this generation may have as parents.
 
         That is M_(g−1) as far as its trials have finished, else the newest population before it
-        that has anybody, else nobody. The first time less than half of M_(g−1) is there because
-        the rest still runs, it warns.
+        that has anybody, else nobody. The first time more of M_(g−1) runs than is there, it warns.
         """
         with self._lock:
             n_there = len(self._population(study, generation - 1))
@@ -290,7 +285,7 @@ class PopulationHistory:
         return self._populations[generation] if generation >= 0 else ()
 
     def _read_finished(self, study: Study, generation: int) -> bool:
-        """Move the finished trials of a generation out of pending; return whether any bred."""
+        """Move what has finished of a generation out of pending; return whether any may breed."""
         running: list[int] = []
         complete: list[Individual] = []
         for number in self._pending[generation]:

@@ -224,7 +224,10 @@ def test_a_script_that_does_not_guard_its_entry_point_ends_with_an_error(tmp_pat
         "from tests.parallel.runs import journal_study, quick\n"
         f"optimize(journal_study(Path({str(tmp_path / 'log')!r})), quick, 3, devices=['cpu'])\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+    }
     done = subprocess.run(
         [sys.executable, str(script)], stderr=subprocess.PIPE, text=True, env=environment
     )
