@@ -21,6 +21,7 @@ __all__ = [
     "fail_lost_trial",
     "fail_stale",
     "fixed_params",
+    "forget_finished_trials",
     "has_heartbeat",
     "heartbeat",
     "is_optimizing",
@@ -31,6 +32,7 @@ __all__ = [
     "read_trial",
     "remove_artifact",
     "reopen_trial",
+    "retried_numbers",
     "set_stop",
     "stop_requested",
     "storage_of",
@@ -62,6 +64,25 @@ def read_trial(study: Study, number: int) -> FrozenTrial | None:
     return storage.get_trial(trial_id)
 
 
+def forget_finished_trials(study: Study) -> None:
+    """Let Optuna read the study's finished trials anew.
+
+    Its cache goes by the study's id. Where a database has given the id of a deleted study to this
+    one, the cache goes on showing that one's trials. Unfinished ones stay: they may be live.
+    """
+    storage, study_id = study._storage, study._study_id
+    if not isinstance(storage, _CachedStorage) or study_id not in storage._studies:
+        return
+    with storage._lock:
+        cached = storage._studies[study_id]
+        cached.last_finished_trial_id = -1
+        for number, trial in list(cached.trials.items()):
+            if trial.state.is_finished():
+                del cached.trials[number]
+                storage._trial_id_to_study_id_and_number.pop(trial._trial_id, None)
+                storage._study_id_and_number_to_trial_id.pop((study_id, number), None)
+
+
 def read_system_attrs(study: Study, trial: Trial | FrozenTrial) -> Mapping[str, Any]:
     """Read a trial's system attrs as they are in the storage now.
 
@@ -71,8 +92,14 @@ def read_system_attrs(study: Study, trial: Trial | FrozenTrial) -> Mapping[str, 
 
 
 def write_system_attr(study: Study, trial: Trial | FrozenTrial, key: str, value: Any) -> None:
-    """Write one system attr of an unfinished trial."""
+    """Write one system attr of an unfinished trial.
+
+    Optuna hands the same frozen trial to all hooks of a sampler and reads it only once, so what
+    one hook writes is noted there too, and the next need not ask the storage.
+    """
     study._storage.set_trial_system_attr(trial._trial_id, key, value)
+    if isinstance(trial, FrozenTrial):  # a new dict: another thread may be copying the old one
+        trial.system_attrs = {**trial.system_attrs, key: value}
 
 
 def read_study_attr(study: Study, key: str) -> Any:
@@ -88,6 +115,15 @@ def read_study_attrs(study: Study) -> Mapping[str, Any]:
 def write_study_attr(study: Study, key: str, value: Any) -> None:
     """Write one system attr of the study."""
     study._storage.set_study_system_attr(study._study_id, key, value)
+
+
+def retried_numbers(system_attrs: Mapping[str, Any]) -> list[int]:
+    """Return the numbers of the trials that one with these attrs runs again, if it does.
+
+    Optuna's heartbeat writes `failed_trial`, the first of them, and `retry_history`, all of them.
+    """
+    recorded = [system_attrs.get("failed_trial"), *system_attrs.get("retry_history", ())]
+    return [number for number in recorded if isinstance(number, int)]
 
 
 def fixed_params(trial: FrozenTrial) -> dict[str, Any]:

@@ -5,8 +5,9 @@
 - `format.py`: the version of their format, and the error of bytes that are not of it;
 - `artifacts.py`: where bytes live, a folder or an artifact store of Optuna's;
 - `verified.py`: bytes and their records together, so that what was recorded is what is read;
+- `inheritance.py`: whose checkpoint a trial starts from;
 - `records.py`: what a trial says of its checkpoint;
-- `retention.py`: which checkpoints somebody may still need;
+- `retention.py` and `garbage.py`: which checkpoints somebody may still need, and what can go;
 - `preemption.py` and `restore.py`: trials that were cut off, and optimizers that were inherited.
 """
 

@@ -51,8 +51,8 @@ class Artifacts(Protocol):
         """Remove the bytes, if they are there."""
         ...
 
-    def leftovers(self, prefix: str, before: float) -> Iterator[str]:
-        """Yield what begins with `prefix` and was last written `before` this time, if it can."""
+    def listing(self, prefixes: tuple[str, ...]) -> dict[str, os.stat_result] | None:
+        """Return what there is that begins with a prefix; None where that cannot be known."""
         ...
 
     def where(self, artifact_id: str) -> str:
@@ -109,12 +109,15 @@ class FolderArtifacts:
         """Delete the file, if it is there."""
         self._path(artifact_id).unlink(missing_ok=True)
 
-    def leftovers(self, prefix: str, before: float) -> Iterator[str]:
-        """Yield the names of old files, the temporary ones of dead writers included."""
-        for path in (*self._folder.glob(f"{prefix}*"), *self._folder.glob(f".{prefix}*.tmp")):
-            with suppress(FileNotFoundError):  # another collector was faster
-                if path.stat().st_mtime < before:
-                    yield path.name
+    def listing(self, prefixes: tuple[str, ...]) -> dict[str, os.stat_result]:
+        """Return the files by name, the temporary ones of dead writers included."""
+        files: dict[str, os.stat_result] = {}
+        with suppress(FileNotFoundError), os.scandir(self._folder) as entries:
+            for entry in entries:
+                if entry.name.removeprefix(".").startswith(prefixes):
+                    with suppress(FileNotFoundError):  # another collector was faster
+                        files[entry.name] = entry.stat()
+        return files
 
     def where(self, artifact_id: str) -> str:
         """Return the file's path."""
@@ -168,9 +171,8 @@ class StoreArtifacts:
         with suppress(ArtifactNotFound):
             remove_artifact(self._store, artifact_id)
 
-    def leftovers(self, prefix: str, before: float) -> Iterator[str]:  # noqa: ARG002
-        """Yield nothing: Optuna's artifact stores cannot be listed."""
-        yield from ()
+    def listing(self, prefixes: tuple[str, ...]) -> None:
+        """Return None: Optuna's artifact stores cannot be listed."""
 
     def where(self, artifact_id: str) -> str:
         """Return the store and the artifact's id."""

@@ -14,19 +14,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Literal, cast
 
-from optuna import Study, Trial
+from optuna import Trial
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.exceptions import UpdateFinishedTrialError
 
-from epbt_optuna._internal.optuna import read_study_attrs, read_system_attrs, write_study_attr
-from epbt_optuna._internal.per_study import PerStudy
+from epbt_optuna._internal.identity import StudyIdentity, prefix_of
+from epbt_optuna._internal.optuna import read_system_attrs
 from epbt_optuna.checkpoints.artifacts import Artifacts
 from epbt_optuna.checkpoints.format import FORMAT, UnreadableError, check_format
-from epbt_optuna.checkpoints.records import CheckpointError, Record
+from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
 
 __all__ = ["RecordedArtifacts"]
 
-_PREFIXES_KEY = "epbt:checkpoints:"
 _BLOCK = 1 << 20
 _logger = logging.getLogger("epbt_optuna.checkpoints")
 
@@ -40,7 +39,6 @@ class RecordedArtifacts:
 
     def __init__(self, artifacts: Artifacts) -> None:
         self._artifacts = artifacts
-        self._prefix = PerStudy(_own_prefix)
 
     def write(
         self,
@@ -54,9 +52,13 @@ class RecordedArtifacts:
         Raises:
             CheckpointError: The bytes could not be stored, or the trial has ended.
         """
-        replaced = Record.own(trial.number, read_system_attrs(trial.study, trial))
+        identity = StudyIdentity.drawn(trial.study, n_trials=trial.number)
+        token = identity.own[0]
+        replaced = CheckpointRecord.own(
+            trial.number, read_system_attrs(trial.study, trial), identity
+        )
         suffix = "pt" if kind == "state" else "tar"
-        artifact = f"{self._prefix(trial.study)}{trial.number:06d}-{uuid.uuid4().hex}.{suffix}"
+        artifact = f"{prefix_of(token)}{trial.number:06d}-{uuid.uuid4().hex}.{suffix}"
         try:
             with self._artifacts.writing(artifact) as file:
                 size, sha256 = _write_hashed(file, write_content)
@@ -66,7 +68,9 @@ class RecordedArtifacts:
                 f"{self._artifacts.where(artifact)}: {error}"
             ) from error
         try:
-            Record(trial.number, artifact, size, sha256, kind, final, FORMAT).write(trial)
+            CheckpointRecord(
+                trial.number, artifact, size, sha256, kind, final, FORMAT, token
+            ).write(trial)
         except UpdateFinishedTrialError as error:
             self._artifacts.remove(artifact)
             raise CheckpointError(
@@ -74,11 +78,13 @@ class RecordedArtifacts:
             ) from error
         if replaced is not None:
             with suppress(Exception):  # the new checkpoint stands; the old one is mere garbage
-                if self.owns(trial.study, replaced.artifact):
+                if self.owns(identity, replaced.artifact):
                     self._artifacts.remove(replaced.artifact)
 
     @contextmanager
-    def open(self, record: Record, kind: Literal["state", "files"]) -> Iterator[IO[bytes]]:
+    def open(
+        self, record: CheckpointRecord, kind: Literal["state", "files"]
+    ) -> Iterator[IO[bytes]]:
         """Open a local file with the recorded bytes, verified.
 
         Raises:
@@ -99,12 +105,13 @@ class RecordedArtifacts:
         except (OSError, ValueError, UnreadableError) as error:
             raise CheckpointError(f"{where} cannot be read: {error}.") from error
 
-    def owns(self, study: Study, artifact: str) -> bool:
-        """Return whether bytes are this study's to remove.
+    def owns(self, identity: StudyIdentity, artifact: str) -> bool:
+        """Return whether bytes are a study's to remove.
 
-        A trial that was added from another study brings the record of that one's bytes along.
+        A trial that was added from another study brings the record of that one's bytes along, and
+        so does a copy of a whole study.
         """
-        return artifact.startswith(self._prefix(study)) or artifact.startswith(_prefixes(study))
+        return artifact.startswith(identity.prefixes)
 
     def remove(self, artifact: str) -> bool:
         """Remove bytes, if they are there; return False, with a warning, if that fails."""
@@ -115,10 +122,9 @@ class RecordedArtifacts:
             return False
         return True
 
-    def leftovers(self, study: Study, before: float) -> Iterator[str]:
-        """Yield the study's artifacts, temporary files too, that were written before a time."""
-        for prefix in _prefixes(study):
-            yield from self._artifacts.leftovers(prefix, before)
+    def listing(self, identity: StudyIdentity) -> dict[str, os.stat_result] | None:
+        """Return a study's artifacts that are there; None where that cannot be known."""
+        return self._artifacts.listing(identity.prefixes)
 
 
 class _HashingWriter:
@@ -157,7 +163,7 @@ def _write_hashed(file: IO[bytes], write_content: Callable[[IO[bytes]], None]) -
     return writer.size, writer.hash.hexdigest()
 
 
-def _verify(file: IO[bytes], record: Record) -> None:
+def _verify(file: IO[bytes], record: CheckpointRecord) -> None:
     """Compare an open file with its record, and go back to its start.
 
     Raises:
@@ -180,19 +186,3 @@ def _check_kind(recorded: str, expected: str) -> None:
     if recorded != expected:
         methods = {"state": "`inherit` or `load`", "files": "`inherit_path`"}
         raise UnreadableError(f"it holds {recorded}: use {methods.get(recorded, 'what wrote it')}")
-
-
-def _own_prefix(study: Study) -> str:
-    """Return what the names of a study's artifacts begin with; drawn where there is none yet.
-
-    Study names may repeat, in other databases; nobody may sweep another's files.
-    """
-    if not _prefixes(study):
-        write_study_attr(study, f"{_PREFIXES_KEY}epbt-{uuid.uuid4().hex[:12]}-", True)
-    return _prefixes(study)[0]
-
-
-def _prefixes(study: Study) -> tuple[str, ...]:
-    """Return all prefixes of a study: workers that begin at one moment may each draw one."""
-    keys = (key for key in read_study_attrs(study) if key.startswith(_PREFIXES_KEY))
-    return tuple(sorted(key.removeprefix(_PREFIXES_KEY) for key in keys))

@@ -12,13 +12,13 @@ from optuna import Study, Trial, TrialPruned
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
+from epbt_optuna._internal.attrs import DEVICE, ERROR, Attr
 from epbt_optuna._internal.optuna import (
     ask_again,
     heartbeat,
     optimizing,
     stop_requested,
     tell,
-    write_system_attr,
 )
 from epbt_optuna.parallel.devices import occupied
 
@@ -69,7 +69,7 @@ class Work:
         with heartbeat(self.study, trial_id):
             trial = ask_again(self.study, trial_id)
             if occupied() != "cpu":
-                note(self.study, trial, "device", occupied())
+                note(self.study, trial, DEVICE, occupied())
             try:
                 value = self.objective(trial)
             except TrialPruned:
@@ -86,12 +86,12 @@ class Work:
                 caught = isinstance(error, self.catch)
                 outcome = Outcome(traceback.format_exc(), None if caught else error)
             if outcome.failure is not None:
-                note(self.study, trial, "error", outcome.failure)
+                note(self.study, trial, ERROR, outcome.failure)
         refusal = tell(self.study, trial, value, state)
         return outcome if refusal is None else Outcome(failure=refusal)
 
 
-def note(study: Study, trial: Trial | FrozenTrial, what: str, text: str) -> None:
+def note(study: Study, trial: Trial | FrozenTrial, attr: Attr, text: str) -> None:
     """Note something about a running trial in it, for trackers to show."""
     with suppress(UpdateFinishedTrialError):
-        write_system_attr(study, trial, f"epbt:{what}", text)
+        attr.write_to_trial(study, trial, text)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
+from uuid import UUID
 
 import numpy as np
 import optuna
@@ -17,7 +18,6 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.trial import TrialState
 
 from epbt_optuna import CheckpointError, CheckpointStore, EPBTSampler, PBTSampler, resume
-from epbt_optuna._internal.optuna import read_study_attrs
 from epbt_optuna.checkpoints.retention import Retention
 
 _T = TypeVar("_T")
@@ -247,7 +247,8 @@ def test_the_callback_collects_at_the_end_of_each_generation(tmp_path: Path) -> 
 def leave_behind(folder: Path, study: optuna.Study, seconds_ago: float, suffix: str) -> Path:
     """Put a file there as a crashed writer of this study would have."""
     keys = study._storage.get_study_system_attrs(study._study_id)
-    (prefix,) = (k.split(":")[-1] for k in keys if k.startswith("epbt:checkpoints:"))
+    (token,) = (k.split(":")[-1] for k in keys if k.startswith("epbt:study:"))
+    prefix = f"epbt-{token}-"
     hidden, ending = ("", "pt") if suffix == "pt" else (".", "pt.tmp")
     path = folder / f"{hidden}{prefix}000099-{seconds_ago:.0f}.{ending}"
     path.write_bytes(b"cut off")
@@ -306,16 +307,11 @@ def test_two_workers_that_begin_at_the_same_moment_collect_each_others_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study, one, other = make_study(), CheckpointStore(tmp_path), CheckpointStore(tmp_path)
-    last = "epbt:checkpoints:epbt-ffffffffffff-"  # of several, the first in order is used
-    study._storage.set_study_system_attr(study._study_id, last, True)
     run(study, one, 1)
-    attrs: list[dict[str, str]] = [{}]  # as the other one read them before
-
-    def read_too_early(study: optuna.Study) -> Mapping[str, str]:
-        return attrs.pop() if attrs else read_study_attrs(study)
-
-    monkeypatch.setattr("epbt_optuna.checkpoints.verified.read_study_attrs", read_too_early)
-    run(study, other, 2)
+    monkeypatch.setattr("epbt_optuna.samplers.generation.read_study_attrs", lambda _: {})
+    monkeypatch.setattr("epbt_optuna._internal.identity.uuid.uuid4", lambda: UUID(int=0))
+    run(study, other, 2)  # of several tokens, the first in order is used: this one
+    monkeypatch.undo()
     assert len({path.name[:18] for path in tmp_path.iterdir()}) == 2, "they drew one name"
     (of_the_other,) = tmp_path.glob("*-000001-*")
     orphan = Path(f"{of_the_other}-orphan")
@@ -355,7 +351,7 @@ def test_bad_arguments_are_refused_before_anything_is_removed(
     study = make_study()
     run(study, checkpoints, *range(10))
     with pytest.raises(ValueError, match=r"`keep` must be one of .* but got 'elites'"):
-        checkpoints.collect(study, keep="elites")  # type: ignore[arg-type]
+        checkpoints.collect(study, keep="elites")  # type: ignore[call-overload]
     with pytest.raises(ValueError, match="`grace` must be at least 0 but got -1"):
         checkpoints.collect(study, grace=-1)
     with pytest.raises(ValueError, match="has no generations"):
