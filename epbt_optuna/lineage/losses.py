@@ -13,7 +13,7 @@ from epbt_optuna.lineage.schedule import Schedule
 if TYPE_CHECKING:
     from epbt_optuna.losses import TaylorGLOLoss
 
-__all__ = ["loss_schedule"]
+__all__ = ["loss_schedule", "require_losses"]
 
 
 def loss_schedule(
@@ -49,10 +49,27 @@ def loss_schedule(
             train_epoch(model, optimizer, loss_fn)
         ```
     """
+    schedule = _schedule_of(source, trial)
+    require_losses(schedule, prefix)
+    schedule.require_epochs()
     with needs_torch("`loss_schedule`"):
         from epbt_optuna.losses import TaylorGLOLoss
 
-    schedule = _schedule_of(source, trial)
+    losses: list[TaylorGLOLoss] = []
+    for step in schedule.steps:
+        loss_fn = TaylorGLOLoss.from_params(
+            step.params, prefix=prefix, normalize=normalize, reduction=reduction
+        )
+        losses += [loss_fn] * step.n_reports
+    return tuple(losses)
+
+
+def require_losses(schedule: Schedule, prefix: str) -> None:
+    """Raise unless every step has a TaylorGLO loss.
+
+    Raises:
+        ValueError: A step lacks a θ.
+    """
     for step in schedule.steps:
         missing = [f"{prefix}{i}" for i in range(8) if f"{prefix}{i}" not in step.params]
         if missing:
@@ -61,14 +78,6 @@ def loss_schedule(
                 f"the prefix {prefix!r}: its parameters {sorted(step.params)} lack "
                 f"{', '.join(missing)}."
             )
-    schedule.require_epochs()
-    losses: list[TaylorGLOLoss] = []
-    for step in schedule.steps:
-        loss_fn = TaylorGLOLoss.from_params(
-            step.params, prefix=prefix, normalize=normalize, reduction=reduction
-        )
-        losses += [loss_fn] * step.n_reports
-    return tuple(losses)
 
 
 def _schedule_of(source: Study | Schedule, trial: FrozenTrial | int | None) -> Schedule:

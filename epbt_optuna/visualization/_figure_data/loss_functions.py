@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from epbt_optuna._internal.extras import needs_torch
 from epbt_optuna.lineage import Schedule, ScheduleStep
+from epbt_optuna.lineage.losses import require_losses
 from epbt_optuna.visualization._figure_data.schedule import Source, schedule_of, times
 
 __all__ = ["LossCurve", "LossFunctionsInfo", "LossPanel", "loss_functions_info"]
@@ -91,6 +92,7 @@ def loss_functions_info(
 
 
 def _panel(name: str, schedule: Schedule, y: list[float], prefix: str, scaled: bool) -> LossPanel:
+    require_losses(schedule, prefix)  # without one there is nothing to show, with torch or not
     starts, _ = times(schedule)
     curves = []
     for step, start in zip(schedule.steps, starts[:-1], strict=True):
