@@ -15,7 +15,14 @@ from epbt_optuna._internal.checks import check_integer
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Slot", "current_device", "limit_threads", "make_slots", "occupied", "occupy"]
+__all__ = [
+    "Slot",
+    "current_device",
+    "current_device_name",
+    "limit_threads",
+    "make_slots",
+    "pin_to_device",
+]
 
 _DEVICE = re.compile(r"cpu|cuda:(?P<index>\d+)")
 
@@ -50,10 +57,10 @@ def current_device() -> torch.device:
     """
     import torch  # costs seconds: only where it is used
 
-    return torch.device(occupied())
+    return torch.device(current_device_name())
 
 
-def occupied() -> str:
+def current_device_name() -> str:
     """Return the name of the device that this thread is pinned to."""
     return _current.device
 
@@ -78,7 +85,7 @@ def make_slots(
     return tuple(Slot(index, device, n_threads) for index, device in enumerate(places))
 
 
-def occupy(slot: Slot) -> None:
+def pin_to_device(slot: Slot) -> None:
     """Pin this thread to the slot's device."""
     _current.device = slot.device
     if slot.device != "cpu":

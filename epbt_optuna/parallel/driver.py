@@ -2,6 +2,11 @@
 
 One process drives. It asks, so numbers and parents are handed out in order; the workers run and
 tell; callbacks are called here, one at a time.
+
+Everything in this module happens in one thread, so its own state needs no lock. Workers share with
+it only the storage, which decides who finishes a trial: the first to set a final state does, and
+everybody after that, be it a worker, this driver or another one, gets `UpdateFinishedTrialError`
+and leaves the trial as it is.
 """
 
 from __future__ import annotations
@@ -130,6 +135,9 @@ class Driver:
 
     def _ask(self) -> None:
         fail_stale(self._study)
+        # Another driver may have asked since the barrier was looked at. The storage gives a number
+        # to one of us only, so no trial is run twice; but ours may now be the first of the
+        # generation after. It begins early then, and breeds from those that have finished.
         trial = self._study.ask()
         self._queue.count()
         try:
@@ -188,6 +196,9 @@ class Driver:
     def _finish(self, future: Future[Outcome]) -> BaseException | None:
         """Take note of a finished trial; return what it raised that the run is to end with."""
         number, trial_id = self._running.pop(future)
+        # The future is done after the worker has told, or because it is gone: a trial that is not
+        # finished by now has nobody left to finish it. (A worker beyond a broken network may live
+        # after all; what it tells comes too late.)
         outcome = self._outcome(future)
         trial = storage_of(self._study).get_trial(trial_id)
         if not trial.state.is_finished():
@@ -241,5 +252,6 @@ class Driver:
             self._drain()
         except KeyboardInterrupt:
             self._engine.close()
+            # Threads may still run these trials, and tell: they find them finished.
             for _, trial_id in self._running.values():
                 fail_lost_trial(self._study, trial_id)

@@ -1,4 +1,10 @@
-"""What a worker does with one trial, the same in every engine: as `Study.optimize` would."""
+"""What a worker does with one trial, the same in every engine: as `Study.optimize` would.
+
+A trial has one worker at a time, which alone writes to it. Two things may happen meanwhile. Others
+may finish the trial (a heartbeat that stopped, a user, a driver after the second Ctrl-C): what is
+written after that is refused by the storage and dropped here. And the worker may die at any point:
+then the trial is RUNNING, or it is told; the driver reads which, and fails the first kind.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +28,7 @@ from epbt_optuna._internal.optuna import (
     trial_id_of,
     write_system_attr,
 )
-from epbt_optuna.parallel.devices import occupied
+from epbt_optuna.parallel.devices import current_device_name
 
 __all__ = ["Objective", "Outcome", "Work", "note"]
 
@@ -76,8 +82,8 @@ class Work:
         value, state, outcome = None, None, Outcome()
         trial_id = trial_id_of(trial)
         with heartbeat(self.study, trial_id):
-            if occupied() != "cpu":
-                note(self.study, trial, "device", occupied())
+            if current_device_name() != "cpu":
+                note(self.study, trial, "device", current_device_name())
             try:
                 value = self.objective(trial)
             except TrialPruned:

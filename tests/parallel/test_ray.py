@@ -27,7 +27,7 @@ from ray.exceptions import RuntimeEnvSetupError
 from epbt_optuna import EPBTSampler
 from epbt_optuna._internal.optuna import trial_id_of
 from epbt_optuna.parallel import current_device, optimize
-from epbt_optuna.parallel.devices import Slot, occupy
+from epbt_optuna.parallel.devices import Slot, pin_to_device
 from epbt_optuna.parallel.driver import Callback
 from epbt_optuna.parallel.engines import ray as ray_engine
 from epbt_optuna.parallel.engines.pickling import pickled, unpacked
@@ -342,7 +342,7 @@ def test_the_device_is_the_gpu_that_ray_assigned_which_is_the_only_one_it_shows(
     monkeypatch.setattr(ray, "get_gpu_ids", lambda: gpu_ids)
     monkeypatch.setattr(ray_engine, "_loaded", lambda _: Work(study, objective, ()))
     ray_engine._run([object()], trial_id_of(study.ask()))  # type: ignore[list-item]
-    occupy(Slot(0, "cpu", 1))
+    pin_to_device(Slot(0, "cpu", 1))
     assert study.trials[0].user_attrs["device"] == device
     assert chosen == [device] * len(gpu_ids)
 

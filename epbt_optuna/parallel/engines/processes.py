@@ -2,6 +2,15 @@
 
 Each worker is a pool of its own with one process (the standard library's `ProcessPoolExecutor`,
 spawned), and a thread that waits for it. So a process that dies takes nobody with it.
+
+Three kinds of threads touch a `_Worker`. One thread of the engine at a time, which took it from
+the queue of free ones, runs a trial in it; it alone starts the process and forgets it. The driver's
+thread interrupts and cuts off, and a timer kills: these two only set `_closing` and send signals.
+No lock is needed, by the order of two flags. `run` sets `_busy`, then looks at `_closing`, before
+it hands the process a trial; `interrupt` and `cut_off` set `_closing`, then look at `_busy`. So
+either `run` sees that it must not begin, or they see a trial and signal its process, which is known
+by then. A signal never reaches a stranger: the number of a process that has ended is not used again
+until somebody has waited for it, and after that `Process` sends none.
 """
 
 from __future__ import annotations
@@ -22,7 +31,7 @@ import optuna
 from optuna import Trial
 
 from epbt_optuna._internal.optuna import trial_id_of
-from epbt_optuna.parallel.devices import Slot, limit_threads, occupy
+from epbt_optuna.parallel.devices import Slot, limit_threads, pin_to_device
 from epbt_optuna.parallel.engines.pickling import loaded, packed, pickled, unpacked
 from epbt_optuna.parallel.engines.protocol import EngineError, WorkerDied
 from epbt_optuna.parallel.worker import Outcome, Work
@@ -182,7 +191,11 @@ class _Worker:
 
 
 class _Interruptible:
-    """The objective, which SIGTERM interrupts; what comes after it, the telling, it does not."""
+    """The objective, which SIGTERM interrupts; what comes after it, the telling, it does not.
+
+    Python calls the handler in the main thread, which is the one that runs the objective, between
+    two of its instructions. A signal that comes before the objective is remembered for it.
+    """
 
     def __init__(self) -> None:
         self.objective: Any = None
@@ -227,7 +240,7 @@ def _load(payload: bytes, slot: Slot, verbosity: int) -> int:
     """Load what the run's trials have in common, and return this process's id."""
     global _work
     optuna.logging.set_verbosity(verbosity)
-    occupy(slot)
+    pin_to_device(slot)
     work = loaded(payload)
     _interruptible.objective = work.objective
     _work = replace(work, objective=_interruptible)

@@ -22,7 +22,7 @@ import optuna
 from optuna import Study, Trial
 
 from epbt_optuna._internal.optuna import storage_of, storage_url, trial_id_of
-from epbt_optuna.parallel.devices import Slot, occupy
+from epbt_optuna.parallel.devices import Slot, pin_to_device
 from epbt_optuna.parallel.engines.pickling import loaded, packed, pickled, unpacked
 from epbt_optuna.parallel.engines.protocol import EngineError, WorkerDied
 from epbt_optuna.parallel.worker import Outcome, Work
@@ -241,7 +241,7 @@ def _times(there: float, amount: float, *, whole: bool) -> int:
 def _run(payload: list[ObjectRef[Any]], trial_id: int) -> bytes:
     """Run a trial, unless it was told before its worker went away."""
     work = _loaded(payload[0])
-    occupy(Slot(0, "cuda:0" if ray.get_gpu_ids() else "cpu", n_threads=_n_threads()))
+    pin_to_device(Slot(0, "cuda:0" if ray.get_gpu_ids() else "cpu", n_threads=_n_threads()))
     trial = storage_of(work.study).get_trial(trial_id)
     if trial.state.is_finished():
         return packed(Outcome())

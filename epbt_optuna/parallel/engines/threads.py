@@ -7,7 +7,7 @@ from queue import SimpleQueue
 
 from optuna import Trial
 
-from epbt_optuna.parallel.devices import Slot, occupy
+from epbt_optuna.parallel.devices import Slot, pin_to_device
 from epbt_optuna.parallel.worker import Outcome, Work
 
 __all__ = ["Threads"]
@@ -19,11 +19,11 @@ class Threads:
     def __init__(self, work: Work, slots: tuple[Slot, ...]) -> None:
         self.n_workers = len(slots)
         self._work = work
-        vacant: SimpleQueue[Slot] = SimpleQueue()
+        unused: SimpleQueue[Slot] = SimpleQueue()
         for slot in slots:
-            vacant.put(slot)
+            unused.put(slot)
         self._pool = ThreadPoolExecutor(
-            len(slots), "epbt-worker", initializer=lambda: occupy(vacant.get())
+            len(slots), "epbt-worker", initializer=lambda: pin_to_device(unused.get())
         )
 
     def submit(self, trial: Trial) -> Future[Outcome]:
