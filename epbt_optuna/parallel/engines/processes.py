@@ -9,9 +9,8 @@ thread interrupts and cuts off, and a timer kills: these two only set `_closing`
 No lock is needed, by the order of two flags. `run` sets `_busy`, then looks at `_closing`, before
 it hands the process a trial; `interrupt` and `cut_off` set `_closing`, then look at `_busy`. So
 either `run` sees that it must not begin, or they see a trial and signal its process, which is known
-by then.
-A signal never reaches a stranger: the number of a process that has ended is not used again until
-somebody has waited for it, and after that `Process` sends none.
+by then. A signal never reaches a stranger: the number of a process that has ended is not used again
+until somebody has waited for it, and after that `Process` sends none.
 """
 
 from __future__ import annotations
