@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from optuna import Study
+from rich import filesize
 
 from epbt_optuna.checkpoints.artifacts import FolderArtifacts
 from epbt_optuna.checkpoints.retention import Keep, Retention
@@ -83,7 +84,7 @@ def _named(files: list[_File]) -> str:
         parts.append(f"{n_left_behind} files that crashed writers left behind")
     if not parts:
         return "nothing"
-    return f"{' and '.join(parts)}, {_bytes(sum(file.size for file in files))}"
+    return f"{' and '.join(parts)}, {filesize.decimal(sum(file.size for file in files))}"
 
 
 def _ranges(numbers: list[int]) -> str:
@@ -93,9 +94,3 @@ def _ranges(numbers: list[int]) -> str:
         for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])
     ]
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
-
-
-def _bytes(size: float) -> str:
-    units = ("bytes", "kB", "MB", "GB", "TB")
-    exponent = min(int(math.log(max(size, 1), 1000)), len(units) - 1)
-    return f"{size / 1000**exponent:.3g} {units[exponent]}" if exponent else f"{size} bytes"
