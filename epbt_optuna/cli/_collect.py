@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from itertools import groupby
 from pathlib import Path
 from typing import cast
 
 from optuna import Study
+from rich import filesize
 
 from epbt_optuna._internal.attrs import CHECKPOINT
 from epbt_optuna._internal.identity import StudyIdentity
@@ -65,7 +65,8 @@ def _named(collected: list[Garbage]) -> str:
         parts.append(f"{n_left_behind} files that crashed writers left behind")
     if not parts:
         return "nothing"
-    return f"{' and '.join(parts)}, {_bytes(sum(garbage.size for garbage in collected))}"
+    size = sum(garbage.size for garbage in collected)
+    return f"{' and '.join(parts)}, {filesize.decimal(size)}"
 
 
 def _ranges(numbers: list[int]) -> str:
@@ -75,9 +76,3 @@ def _ranges(numbers: list[int]) -> str:
         for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])
     ]
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
-
-
-def _bytes(size: float) -> str:
-    units = ("bytes", "kB", "MB", "GB", "TB")
-    exponent = min(int(math.log(max(size, 1), 1000)), len(units) - 1)
-    return f"{size / 1000**exponent:.3g} {units[exponent]}" if exponent else f"{size} bytes"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from epbt_optuna._internal.extras import needs_torch
 from epbt_optuna.lineage import Schedule, ScheduleStep
 from epbt_optuna.lineage.losses import require_losses
-from epbt_optuna.visualization._figure_data.schedule import Source, schedule_of, times
+from epbt_optuna.visualization._figure_data.schedule import ScheduleSource, schedule_of, times
 
 __all__ = ["LossCurve", "LossFunctionsInfo", "LossPanel", "loss_functions_info"]
 
@@ -64,7 +64,7 @@ class LossFunctionsInfo(NamedTuple):
 
 
 def loss_functions_info(
-    source: Source | Mapping[str, Source], prefix: str, *, scaled: bool
+    source: ScheduleSource | Mapping[str, ScheduleSource], prefix: str, *, scaled: bool
 ) -> LossFunctionsInfo:
     """Read the losses along the ancestries; see `plot_loss_functions` for the arguments.
 
