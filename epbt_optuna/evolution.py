@@ -95,7 +95,7 @@ class EPBT:
     ) -> Lineage:
         """Select the parent with τ, and with τ its mate from the others."""
         parent = self.selection(population, rng)  # line 1
-        others = [individual for individual in population if individual != parent]
+        others = [other for other in population if other.number != parent.number]
         mate = self.selection(others, rng) if others else None
         return Lineage(number, generation, parent.number, mate.number if mate else None)
 

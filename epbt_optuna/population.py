@@ -10,22 +10,18 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from epbt_optuna._internal.attrs import GENERATIONS, LINEAGE, AttrError
 from epbt_optuna._internal.checks import check_integer
-from epbt_optuna._internal.optuna import (
-    constraints_of,
-    read_study_attr,
-    read_trial,
-    write_study_attr,
-)
+from epbt_optuna._internal.identity import StudyIdentity
+from epbt_optuna._internal.optuna import constraints_of, read_study_attrs, read_trial
 
 __all__ = [
-    "LINEAGE_KEY",
     "Generations",
     "Individual",
     "Lineage",
@@ -33,9 +29,6 @@ __all__ = [
     "PopulationHistory",
     "next_population",
 ]
-
-LINEAGE_KEY = "epbt:lineage"
-_GENERATIONS_KEY = "epbt:generations"
 
 
 @dataclass(frozen=True)
@@ -65,26 +58,48 @@ class Generations:
         object.__setattr__(self, "n_elites", int(self.n_elites))
 
     @classmethod
-    def recorded(cls, study: Study) -> Generations | None:
-        """Return the arithmetic of a study that a sampler of ours has bred in, else None."""
-        record = read_study_attr(study, _GENERATIONS_KEY)
+    def recorded(
+        cls, study: Study, study_attrs: Mapping[str, Any] | None = None
+    ) -> Generations | None:
+        """Return the arithmetic of a study that a sampler of ours has bred in, else None.
+
+        `study_attrs` are the study's system attrs, if they have just been read.
+        """
+        attrs = read_study_attrs(study) if study_attrs is None else study_attrs
+        record = GENERATIONS.of_study(study, attrs)
         return None if record is None else cls(**record)
 
-    def record(self, study: Study) -> None:
+    @classmethod
+    def required(cls, study: Study) -> Generations:
+        """Return the arithmetic of a study that a sampler of ours has bred in.
+
+        Raises:
+            ValueError: None has.
+        """
+        generations = cls.recorded(study)
+        if generations is None:
+            raise ValueError(
+                f"Study {study.study_name!r} has no generations: neither EPBTSampler nor "
+                "PBTSampler has asked a trial in it."
+            )
+        return generations
+
+    def record(self, study: Study, study_attrs: Mapping[str, Any] | None = None) -> None:
         """Record the arithmetic in the study, so that it can be read without its sampler.
 
         Raises:
             ValueError: The study was begun with another one. Every trial would change its
                 generation.
         """
-        recorded = Generations.recorded(study)
+        attrs = read_study_attrs(study) if study_attrs is None else study_attrs
+        recorded = GENERATIONS.of_study(study, attrs)
         if recorded is None:
-            write_study_attr(study, _GENERATIONS_KEY, asdict(self))
-        elif recorded != self:
+            GENERATIONS.write_to_study(study, dict(vars(self)))
+        elif recorded != vars(self):
             raise ValueError(
                 f"Study {study.study_name!r} was begun with a population_size of "
-                f"{recorded.population_size} and {recorded.n_elites} elites, and must go on with "
-                f"them, but the sampler has {self.population_size} and {self.n_elites}."
+                f"{recorded['population_size']} and {recorded['n_elites']} elites, and must go on "
+                f"with them, but the sampler has {self.population_size} and {self.n_elites}."
             )
 
     def of(self, number: int) -> int:
@@ -165,25 +180,50 @@ class Lineage:
     mate: int | None = None
 
     @classmethod
-    def recorded(cls, number: int, system_attrs: Mapping[str, Any]) -> Lineage | None:
-        """Return the lineage in a trial's system attrs; None if no sampler of ours bred it."""
-        record = system_attrs.get(LINEAGE_KEY)
-        return None if record is None else cls(number, **record)
+    def recorded(
+        cls, number: int, system_attrs: Mapping[str, Any], identity: StudyIdentity | None = None
+    ) -> Lineage | None:
+        """Return the lineage in a trial's system attrs; None if no sampler of ours bred it here.
+
+        Args:
+            number: The trial's number.
+            system_attrs: Its system attrs. Until it is asked, a retry has those of the trial that
+                was cut off.
+            identity: The study's. A record that was written in another study says nothing in this
+                one. Default: the record is taken as it is.
+
+        Raises:
+            AttrError: The attr is no lineage, or names a parent or mate that came later.
+        """
+        record = LINEAGE.of_trial(number, system_attrs)
+        if record is None:
+            return None
+        token, written_for = record.pop("token"), record.pop("number")
+        if identity is not None and not identity.knows(token, written_for, number, system_attrs):
+            return None
+        lineage = cls(number, **record)
+        for relative in lineage.parents:
+            if not 0 <= relative < number:  # so every walk along parents ends
+                raise AttrError(
+                    f"Trial {number} has an attr {LINEAGE.key!r} that cannot be read: its parent "
+                    f"or mate, trial {relative}, does not come before it."
+                )
+        return lineage
+
+    def record(self, token: str | None) -> dict[str, Any]:
+        """Return what is recorded in the trial, under the study's token."""
+        return {**vars(self), "token": token}
 
     @property
-    def record(self) -> dict[str, int | None]:
-        """The value of the system attr."""
-        return {"generation": self.generation, "parent": self.parent, "mate": self.mate}
+    def parents(self) -> tuple[int, ...]:
+        """The numbers of parent and mate, as far as there are any."""
+        return tuple(number for number in (self.parent, self.mate) if number is not None)
 
 
 class PopulationHistory:
     """The populations M_0, M_1, … of one study, each as far as its trials have finished.
 
-    A finished trial is read once; a generation whose trials have all finished is never looked at
-    again.
-
-    Args:
-        generations: The arithmetic.
+    A finished trial is read once; a generation whose trials have all finished, never again.
     """
 
     def __init__(self, generations: Generations) -> None:
@@ -209,8 +249,7 @@ class PopulationHistory:
         """Return those whom an offspring of this generation may have as parents.
 
         That is M_(g−1) as far as its trials have finished, else the newest population before it
-        that has anybody, else nobody. The first time less than half of M_(g−1) is there because
-        the rest still runs, it warns.
+        that has anybody, else nobody. The first time more of M_(g−1) runs than is there, it warns.
         """
         with self._lock:
             n_there = len(self._population(study, generation - 1))
@@ -228,10 +267,10 @@ class PopulationHistory:
 
     def _newest(self, generation: int) -> Population:
         newest_first = reversed(self._populations[: generation + 1])
-        return next((population for population in newest_first if population), ())
+        return next(filter(None, newest_first), ())
 
     def _population(self, study: Study, generation: int) -> Population:
-        """Return M_g after reading what has finished since the last call."""
+        """Return M_g after reading what has finished since."""
         changed = [g for g in self._pending if g <= generation and self._read_finished(study, g)]
         del self._populations[min(changed, default=len(self._populations)) :]
         for g in range(len(self._populations), generation + 1):
@@ -246,7 +285,7 @@ class PopulationHistory:
         return self._populations[generation] if generation >= 0 else ()
 
     def _read_finished(self, study: Study, generation: int) -> bool:
-        """Move the finished trials of a generation out of pending; return whether any bred."""
+        """Move what has finished of a generation out of pending; return whether any may breed."""
         running: list[int] = []
         complete: list[Individual] = []
         for number in self._pending[generation]:

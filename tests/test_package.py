@@ -45,6 +45,12 @@ def test_sampling_needs_neither_torch_nor_tracking_nor_plots(statement: str) -> 
     assert not modules_after(statement) & {"torch", "mlflow", "plotly", "hypothesis"}
 
 
+def test_torch_is_imported_by_nothing_before_it_is_used() -> None:
+    names = ("checkpoints", "cli", "lineage", "parallel", "pruning", "tracking", "visualization")
+    statement = "import " + ", ".join(f"epbt_optuna.{name}" for name in names)
+    assert "torch" not in modules_after(statement)
+
+
 def test_every_public_name_can_be_imported() -> None:
     for name in epbt_optuna.__all__:
         assert getattr(epbt_optuna, name).__name__ == name

@@ -162,9 +162,9 @@ def test_feasible_goes_before_violation_before_fitness_before_age() -> None:
 
 @pytest.mark.parametrize("lineage", [Lineage(7, 2, 3, 1), Lineage(7, 2, 3), Lineage(0, 0)])
 def test_a_lineage_is_read_back_from_its_record(lineage: Lineage) -> None:
-    attrs = {"epbt:lineage": lineage.record, "other": 1}
-    assert Lineage.recorded(lineage.number, attrs) == lineage
-    assert set(lineage.record) == {"generation", "parent", "mate"}
+    record = lineage.record("0123456789ab")
+    assert Lineage.recorded(lineage.number, {"epbt:lineage": record, "other": 1}) == lineage
+    assert set(record) == {"generation", "parent", "mate", "number", "token"}
 
 
 def test_a_trial_that_nobody_bred_has_no_lineage() -> None:

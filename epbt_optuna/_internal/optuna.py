@@ -1,7 +1,4 @@
-"""The only file that touches Optuna's private names: trials by number, system attrs, `Backoff`.
-
-`tests/contract/test_private_names.py` names each of them, and says which has moved.
-"""
+"""The only file with Optuna's private names; `tests/contract/test_private_names.py` lists them."""
 
 from __future__ import annotations
 
@@ -25,11 +22,11 @@ __all__ = [
     "fail_lost_trial",
     "fail_stale",
     "fixed_params",
+    "forget_finished_trials",
     "has_heartbeat",
     "heartbeat",
     "is_optimizing",
     "optimizing",
-    "read_study_attr",
     "read_study_attrs",
     "read_system_attrs",
     "read_trial",
@@ -77,6 +74,25 @@ def read_trial(study: Study, number: int) -> FrozenTrial | None:
     return storage.get_trial(trial_id)
 
 
+def forget_finished_trials(study: Study) -> None:
+    """Let Optuna read the study's finished trials anew.
+
+    Its cache goes by the study's id, and shows the trials of a deleted study that had the same
+    one. Unfinished trials stay in it: they may be live.
+    """
+    storage, study_id = study._storage, study._study_id
+    if not isinstance(storage, _CachedStorage) or study_id not in storage._studies:
+        return
+    with storage._lock:
+        cached = storage._studies[study_id]
+        cached.last_finished_trial_id = -1
+        for number, trial in list(cached.trials.items()):
+            if trial.state.is_finished():
+                del cached.trials[number]
+                storage._trial_id_to_study_id_and_number.pop(trial._trial_id, None)
+                storage._study_id_and_number_to_trial_id.pop((study_id, number), None)
+
+
 def read_system_attrs(study: Study, trial: Trial | FrozenTrial) -> Mapping[str, Any]:
     """Read a trial's system attrs as they are in the storage now.
 
@@ -86,13 +102,14 @@ def read_system_attrs(study: Study, trial: Trial | FrozenTrial) -> Mapping[str, 
 
 
 def write_system_attr(study: Study, trial: Trial | FrozenTrial, key: str, value: Any) -> None:
-    """Write one system attr of an unfinished trial."""
+    """Write one system attr of an unfinished trial.
+
+    Optuna hands the same frozen trial to all hooks of a sampler: what one writes is noted there
+    too, so that the next need not ask the storage.
+    """
     study._storage.set_trial_system_attr(trial._trial_id, key, value)
-
-
-def read_study_attr(study: Study, key: str) -> Any:
-    """Read one system attr of the study; None if it is not set."""
-    return read_study_attrs(study).get(key)
+    if isinstance(trial, FrozenTrial):  # a new dict: another thread may be copying the old one
+        trial.system_attrs = {**trial.system_attrs, key: value}
 
 
 def read_study_attrs(study: Study) -> Mapping[str, Any]:
@@ -113,8 +130,7 @@ def fixed_params(trial: FrozenTrial) -> dict[str, Any]:
 def constraints_of(trial: FrozenTrial) -> Sequence[float]:
     """Return the values of a trial's constraints; it is feasible if none is above 0.
 
-    Optuna 4 has no `FrozenTrial.constraints`: its samplers record a list, or None where their
-    `constraints_func` raised. Optuna 5 reads such lists, too.
+    Optuna 4's samplers record a list, or None where their `constraints_func` raised.
     """
     if hasattr(trial, "constraints"):
         return tuple(trial.constraints.values())
@@ -124,8 +140,7 @@ def constraints_of(trial: FrozenTrial) -> Sequence[float]:
 def remove_artifact(store: Any, artifact_id: str) -> None:
     """Remove an artifact, trying again where `store` is a `Backoff`.
 
-    Optuna 5.0's own `Backoff.remove` does not stop when it has succeeded: with its defaults it
-    removes ten times over, in 80 seconds.
+    Optuna 5.0's own `Backoff.remove` goes on when it has succeeded, ten times, in 80 seconds.
     """
     from optuna.artifacts import Backoff  # with it come boto3 and the like: not for samplers
     from optuna.artifacts.exceptions import ArtifactNotFound

@@ -1,11 +1,13 @@
 """Checkpoints: weights handed from parent to child through any Optuna study.
 
 - `store.py`: `CheckpointStore`, what an objective calls;
-- `states.py` and `archives.py`: what is saved, as bytes and back (torch is imported there, by use);
+- `states.py` (needs torch) and `archives.py`: what is saved, as bytes and back;
+- `format.py`: the version of their format, and the error of bytes that are not of it;
 - `artifacts.py`: where bytes live, a folder or an artifact store of Optuna's;
 - `verified.py`: bytes and their records together, so that what was recorded is what is read;
+- `inheritance.py`: whose checkpoint a trial starts from;
 - `records.py`: what a trial says of its checkpoint;
-- `retention.py`: which checkpoints somebody may still need;
+- `retention.py` and `garbage.py`: which checkpoints somebody may still need, and what can go;
 - `preemption.py` and `restore.py`: trials that were cut off, and optimizers that were inherited.
 """
 

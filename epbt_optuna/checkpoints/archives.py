@@ -6,9 +6,9 @@ import os
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
-from epbt_optuna.checkpoints.states import HashingWriter, UnreadableError
+from epbt_optuna.checkpoints.format import UnreadableError
 
 __all__ = ["check_packable", "pack", "unpack"]
 
@@ -26,21 +26,19 @@ def check_packable(path: Path) -> None:
             raise ValueError(f"`path` must hold only files and folders that exist but got {entry}.")
 
 
-def pack(path: Path, file: IO[bytes]) -> tuple[int, str]:
-    """Write a file or folder as an archive; return size in bytes and SHA-256 digest.
+def pack(path: Path, file: IO[bytes]) -> None:
+    """Write a file or folder as an archive.
 
     Symbolic links are followed: what they point to may be gone when the archive is read.
     """
-    writer = HashingWriter(file)
     with tarfile.open(
-        fileobj=cast(IO[bytes], writer), mode="w|", dereference=True, format=tarfile.PAX_FORMAT
+        fileobj=file, mode="w|", dereference=True, format=tarfile.PAX_FORMAT
     ) as archive:
         archive.add(path, arcname=_ROOT)
-    return writer.size, writer.digest
 
 
-def unpack(archive_path: Path, destination: Path) -> None:
-    """Restore a packed file or folder at `destination`, whole or not at all.
+def unpack(file: IO[bytes], destination: Path) -> None:
+    """Restore the file or folder in an open archive at `destination`, whole or not at all.
 
     Raises:
         UnreadableError: The bytes are no such archive, or would write outside of it.
@@ -48,7 +46,7 @@ def unpack(archive_path: Path, destination: Path) -> None:
     destination.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".epbt-") as folder:
         try:
-            with tarfile.open(archive_path, mode="r:") as archive:
+            with tarfile.open(fileobj=file, mode="r:") as archive:
                 archive.extractall(folder, filter="data")
         except OSError:  # nothing is wrong with the bytes
             raise

@@ -1,7 +1,6 @@
 """Where checkpoints' bytes live: a local folder, or any of Optuna's artifact stores.
 
-Both write whole or not at all, and lend what they hold as a local file, so that torch can map
-it into memory.
+Both write whole or not at all, and read through one open local file.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 
 from epbt_optuna._internal.optuna import remove_artifact
 
-__all__ = ["ArtifactStore", "Artifacts", "FolderArtifacts", "StoreArtifacts"]
+__all__ = ["ArtifactStore", "Artifacts", "FolderArtifacts", "StoreArtifacts", "artifacts_in"]
 
 
 class ArtifactStore(Protocol):
@@ -41,24 +40,37 @@ class Artifacts(Protocol):
     """Bytes under names."""
 
     def writing(self, artifact_id: str) -> AbstractContextManager[IO[bytes]]:
-        """Lend a file to write; its bytes are stored when the block ends without an error."""
+        """Open a file to write; its bytes are stored when the block ends without an error."""
         ...
 
-    def reading(self, artifact_id: str) -> AbstractContextManager[Path]:
-        """Lend a local file with the bytes; `ArtifactNotFound` if there are none."""
+    def reading(self, artifact_id: str) -> AbstractContextManager[IO[bytes]]:
+        """Open a local file with the bytes; `ArtifactNotFound` if there are none."""
         ...
 
     def remove(self, artifact_id: str) -> None:
         """Remove the bytes, if they are there."""
         ...
 
-    def leftovers(self, prefix: str, before: float) -> Iterator[str]:
-        """Yield what begins with `prefix` and was last written `before` this time, if it can."""
+    def listing(self, prefixes: tuple[str, ...]) -> dict[str, os.stat_result] | None:
+        """Return what there is that begins with a prefix; None where that cannot be known."""
         ...
 
     def where(self, artifact_id: str) -> str:
         """Say where the bytes are, for messages."""
         ...
+
+
+def artifacts_in(place: str | os.PathLike[str] | ArtifactStore) -> Artifacts:
+    """Return the artifacts in a folder or an artifact store of Optuna's.
+
+    Raises:
+        TypeError: `place` is neither.
+    """
+    if isinstance(place, str | os.PathLike):
+        return FolderArtifacts(Path(place))
+    if all(hasattr(place, name) for name in ("open_reader", "write", "remove")):
+        return StoreArtifacts(place)
+    raise TypeError(f"`store` must be a path or an Optuna artifact store but got {place!r}.")
 
 
 class FolderArtifacts:
@@ -69,7 +81,7 @@ class FolderArtifacts:
 
     @contextmanager
     def writing(self, artifact_id: str) -> Iterator[IO[bytes]]:
-        """Lend a temporary file in the folder, and give it its name at the end."""
+        """Open a temporary file in the folder, and give it its name at the end."""
         path = self._path(artifact_id)
         self._folder.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{artifact_id}.tmp")
@@ -85,23 +97,27 @@ class FolderArtifacts:
         self._synchronise_names()
 
     @contextmanager
-    def reading(self, artifact_id: str) -> Iterator[Path]:
-        """Lend the file itself."""
+    def reading(self, artifact_id: str) -> Iterator[IO[bytes]]:
+        """Open the file itself."""
         path = self._path(artifact_id)
         if not path.is_file():
             raise ArtifactNotFound(f"{path} does not exist.")
-        yield path
+        with path.open("rb") as file:
+            yield file
 
     def remove(self, artifact_id: str) -> None:
         """Delete the file, if it is there."""
         self._path(artifact_id).unlink(missing_ok=True)
 
-    def leftovers(self, prefix: str, before: float) -> Iterator[str]:
-        """Yield the names of old files, the temporary ones of dead writers included."""
-        for path in (*self._folder.glob(f"{prefix}*"), *self._folder.glob(f".{prefix}*.tmp")):
-            with suppress(FileNotFoundError):  # another collector was faster
-                if path.stat().st_mtime < before:
-                    yield path.name
+    def listing(self, prefixes: tuple[str, ...]) -> dict[str, os.stat_result]:
+        """Return the files by name, the temporary ones of dead writers included."""
+        files: dict[str, os.stat_result] = {}
+        with suppress(FileNotFoundError), os.scandir(self._folder) as entries:
+            for entry in entries:
+                if entry.name.removeprefix(".").startswith(prefixes):
+                    with suppress(FileNotFoundError):  # another collector was faster
+                        files[entry.name] = entry.stat()
+        return files
 
     def where(self, artifact_id: str) -> str:
         """Return the file's path."""
@@ -130,34 +146,33 @@ class StoreArtifacts:
 
     @contextmanager
     def writing(self, artifact_id: str) -> Iterator[IO[bytes]]:
-        """Lend a temporary file, and upload it at the end."""
+        """Open a temporary file, and upload it at the end."""
         with tempfile.TemporaryFile() as file:
             yield file
             file.seek(0)
             self._store.write(artifact_id, cast(BinaryIO, _KeptOpen(file)))
 
     @contextmanager
-    def reading(self, artifact_id: str) -> Iterator[Path]:
-        """Lend a downloaded copy, deleted at the end; what is mapped into memory stays valid."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "artifact"
+    def reading(self, artifact_id: str) -> Iterator[IO[bytes]]:
+        """Open a downloaded copy, deleted at the end; what is mapped into memory stays valid."""
+        with tempfile.TemporaryFile() as file:
             try:
-                with self._store.open_reader(artifact_id) as source, path.open("wb") as file:
+                with self._store.open_reader(artifact_id) as source:
                     shutil.copyfileobj(source, file, 1 << 20)
             except ArtifactNotFound:
                 raise
             except Exception as error:  # each store's client has errors of its own
                 raise OSError(f"{type(error).__name__}: {error}") from error
-            yield path
+            file.seek(0)
+            yield file
 
     def remove(self, artifact_id: str) -> None:
         """Remove the artifact, if it is there."""
         with suppress(ArtifactNotFound):
             remove_artifact(self._store, artifact_id)
 
-    def leftovers(self, prefix: str, before: float) -> Iterator[str]:  # noqa: ARG002
-        """Yield nothing: Optuna's artifact stores cannot be listed."""
-        yield from ()
+    def listing(self, prefixes: tuple[str, ...]) -> None:
+        """Return None: Optuna's artifact stores cannot be listed."""
 
     def where(self, artifact_id: str) -> str:
         """Return the store and the artifact's id."""

@@ -8,22 +8,11 @@ from typing import Any, Literal
 
 from optuna import Trial
 
-from epbt_optuna._internal.optuna import write_system_attr
+from epbt_optuna._internal.attrs import CHECKPOINT, AttrError
+from epbt_optuna._internal.identity import StudyIdentity, retried_numbers
+from epbt_optuna.population import Lineage
 
-__all__ = ["CheckpointError", "Record"]
-
-_CHECKPOINT_KEY = "epbt:checkpoint"
-
-# JSON's; whoever can write to the database may have written something else.
-_TYPES: dict[str, type] = {
-    "trial": int,
-    "artifact": str,
-    "size": int,
-    "sha256": str,
-    "kind": str,
-    "final": bool,
-    "format": int,
-}
+__all__ = ["CheckpointError", "CheckpointRecord"]
 
 
 class CheckpointError(RuntimeError):
@@ -31,7 +20,7 @@ class CheckpointError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Record:
+class CheckpointRecord:
     """A trial's checkpoint.
 
     Attributes:
@@ -42,6 +31,7 @@ class Record:
         kind: A state, or files.
         final: Whether children may inherit it, or it is from within a generation.
         format: Version of the format.
+        token: The study's token when it was written; None before there were tokens.
     """
 
     trial: int
@@ -51,41 +41,78 @@ class Record:
     kind: Literal["state", "files"]
     final: bool
     format: int
+    token: str | None
 
     @classmethod
-    def in_attrs(cls, number: int, system_attrs: Mapping[str, Any]) -> Record | None:
+    def in_attrs(cls, number: int, system_attrs: Mapping[str, Any]) -> CheckpointRecord | None:
         """Return the record in the system attrs of a trial with this number, whoever wrote it.
-
-        Optuna copies the attrs of a trial that was cut off to the one that retries it; until that
-        one saves, the record is its predecessor's. What a newer version may have added to it is
-        passed over: `format` says whether this one can read the bytes.
 
         Raises:
             CheckpointError: The attr is no such record.
         """
-        record = system_attrs.get(_CHECKPOINT_KEY)
-        if record is None:
-            return None
-        known = record if isinstance(record, dict) else {}
-        values: dict[str, Any] = {name: known.get(name) for name in _TYPES}
-        if any(type(values[name]) is not expected for name, expected in _TYPES.items()):
-            raise CheckpointError(
-                f"The checkpoint of trial {number} has a record that cannot be read: {record!r}."
-            )
-        return cls(**values)
+        try:
+            record = CHECKPOINT.of_trial(number, system_attrs)
+        except AttrError as error:
+            raise CheckpointError(f"The checkpoint of trial {number} is lost: {error}") from error
+        return None if record is None else cls(**record)
 
     @classmethod
-    def own(cls, number: int, system_attrs: Mapping[str, Any]) -> Record | None:
-        """Return the record of this very trial: not its predecessor's, if it is a retry.
+    def own(
+        cls, number: int, system_attrs: Mapping[str, Any], identity: StudyIdentity | None
+    ) -> CheckpointRecord | None:
+        """Return the record of what this very trial saved.
+
+        That is its own, or, for a trial that was added from another study, what it saved there.
+        It is not its predecessor's, which a retry has in its attrs until it saves itself.
+
+        Args:
+            number: The trial's number.
+            system_attrs: Its system attrs.
+            identity: The study's identity; None where only the trial is known.
 
         Raises:
             CheckpointError: The attr is no such record.
         """
         record = cls.in_attrs(number, system_attrs)
-        if record is None or ("failed_trial" in system_attrs and record.trial != number):
+        if record is None:
             return None
-        return record
+        is_retry = bool(retried_numbers(system_attrs))
+        if identity is None:
+            return None if is_retry and record.trial != number else record
+        if record.trial == number and record._is_known_to(identity, number, system_attrs):
+            return record
+        if _was_bred_here(number, system_attrs, identity):
+            return None
+        is_from_here = record.token in (None, *identity.own, *identity.lent)
+        return None if is_from_here and is_retry else record
+
+    @classmethod
+    def partial(
+        cls, number: int, system_attrs: Mapping[str, Any], identity: StudyIdentity
+    ) -> CheckpointRecord | None:
+        """Return what this trial, or the one that it retries, saved within the generation.
+
+        Raises:
+            CheckpointError: The attr is no such record.
+        """
+        record = cls.in_attrs(number, system_attrs)
+        if record is None or record.final:
+            return None
+        return record if record._is_known_to(identity, number, system_attrs) else None
 
     def write(self, trial: Trial) -> None:
         """Record the checkpoint in a running trial."""
-        write_system_attr(trial.study, trial, _CHECKPOINT_KEY, asdict(self))
+        CHECKPOINT.write_to_trial(trial.study, trial, asdict(self))
+
+    def _is_known_to(
+        self, identity: StudyIdentity, number: int, system_attrs: Mapping[str, Any]
+    ) -> bool:
+        return identity.knows(self.token, self.trial, number, system_attrs)
+
+
+def _was_bred_here(number: int, system_attrs: Mapping[str, Any], identity: StudyIdentity) -> bool:
+    """Tell whether a trial was asked in this study, and so would have a record of its own."""
+    try:
+        return Lineage.recorded(number, system_attrs, identity) is not None
+    except AttrError:  # damaged, but there is one
+        return True

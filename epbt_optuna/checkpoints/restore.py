@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+from epbt_optuna._internal.extras import needs_torch
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["restore_optimizer"]
 
@@ -47,5 +50,8 @@ def restore_optimizer(
 
 def _set(group: dict[str, Any], name: str, value: Any) -> None:
     """Set one hyperparameter; a tensor (of a compiled optimizer) stays one."""
+    with needs_torch("`restore_optimizer`"):
+        import torch
+
     old = group[name]
     group[name] = torch.full_like(old, value) if isinstance(old, torch.Tensor) else value

@@ -17,9 +17,10 @@ from typing import Literal, TypeAlias
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from epbt_optuna._internal.attrs import PINNED, AttrError, pass_over
+from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import read_trial
-from epbt_optuna.checkpoints.pins import is_pinned
-from epbt_optuna.checkpoints.records import CheckpointError, Record
+from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
 from epbt_optuna.population import Generations, Lineage, PopulationHistory
 
 __all__ = ["Keep", "Retention"]
@@ -43,18 +44,12 @@ class Retention:
     """
 
     def __init__(self, study: Study) -> None:
-        generations = Generations.recorded(study)
-        if generations is None:
-            raise ValueError(
-                f"Study {study.study_name!r} has no generations: neither EPBTSampler nor "
-                "PBTSampler has asked a trial in it."
-            )
-        self._generations = generations
-        self._history = PopulationHistory(generations)
+        self._generations = Generations.required(study)
+        self._history = PopulationHistory(self._generations)
         self._n_trials = 0
         self._unfinished: dict[int, FrozenTrial] = {}
         self._parents: dict[int, tuple[int, ...]] = {}
-        self._stored: dict[int, str] = {}
+        self._stored: dict[int, CheckpointRecord] = {}
         self._pinned: set[int] = set()
         self._lock = threading.Lock()
 
@@ -62,12 +57,8 @@ class Retention:
         """Return whether the trial with this number is the last of its generation."""
         return self._generations.of(number) != self._generations.of(number + 1)
 
-    def garbage(self, study: Study, keep: Keep, now: datetime) -> dict[int, str]:
-        """Return the artifacts, by trial, that nobody can need any more.
-
-        What had been stored before is compared with who is alive after, and with whom those
-        need who were asked in between; so a trial asked meanwhile loses nothing.
-        """
+    def garbage(self, study: Study, keep: Keep, now: datetime) -> dict[int, CheckpointRecord]:
+        """Return the checkpoints, by trial, that nobody can need any more."""
         with self._lock:
             return self._garbage(study, keep, now)
 
@@ -75,37 +66,51 @@ class Retention:
     def recorded(self) -> set[str]:
         """The artifacts that trials have recorded and that were not removed."""
         with self._lock:
-            return set(self._stored.values())
+            return {record.artifact for record in self._stored.values()}
 
     def forget(self, number: int) -> None:
         """Stop keeping track of a checkpoint that was removed."""
         with self._lock:
             self._stored.pop(number, None)
 
-    def _garbage(self, study: Study, keep: Keep, now: datetime) -> dict[int, str]:
+    def _garbage(self, study: Study, keep: Keep, now: datetime) -> dict[int, CheckpointRecord]:
+        # Workers go on asking, choosing parents and ending trials while this reads, so its three
+        # readings show three moments. That is safe in this order:
+        # 1. What could be removed was stored before anything else was looked at. What is stored
+        #    later is not a candidate.
+        # 2. Then who may be chosen. A trial that completes after this reading is in no population
+        #    that was read, but it was unfinished in the first one, which keeps it.
+        # 3. Then the trials again, with the parents that were chosen meanwhile. A worker that
+        #    chose before (2) from a population that has gone by has recorded whom by now, or is
+        #    still choosing: then nothing is removed this time. A worker that begins to choose
+        #    after (2) chooses from whom (2) has seen, or from trials that came later.
         self._read(study, now)
         candidates = dict(self._stored)
-        # Whoever ends from here on is alive too late to be seen, and unfinished no more.
         needed = {*self._unfinished, *self._pinned, *self._alive(study)}
         self._read(study, now)
-        if keep == "all" or any(_is_choosing(t, now) for t in self._unfinished.values()):
+        identity = StudyIdentity.of(study)
+        running = self._unfinished.values()
+        if keep == "all" or any(_is_choosing(trial, identity, now) for trial in running):
             return {}
-        needed.update(self._needed_by_unfinished())
+        needed.update(self._needed_by_unfinished(identity))
         if keep == "lineage":
             needed = self._with_ancestors(needed)
-        return {number: artifact for number, artifact in candidates.items() if number not in needed}
+        return {number: record for number, record in candidates.items() if number not in needed}
 
     def _read(self, study: Study, now: datetime) -> None:
         """Read the trials that are new, and again those that had not ended."""
+        identity = StudyIdentity.of(study)
         again = [read_trial(study, number) for number in self._unfinished]
         for trial in filter(None, (*again, *self._new_trials(study))):
             self._unfinished[trial.number] = trial
-            self._parents[trial.number] = _parents(trial)
-            if trial.state == TrialState.COMPLETE and is_pinned(trial.system_attrs):
+            lineage = _lineage(trial, identity)
+            self._parents[trial.number] = () if lineage is None else lineage.parents
+            if trial.state == TrialState.COMPLETE and PINNED.key in trial.system_attrs:
                 self._pinned.add(trial.number)
             with suppress(CheckpointError):  # its reader is told; here the others count
-                if (record := Record.own(trial.number, trial.system_attrs)) is not None:
-                    self._stored[trial.number] = record.artifact
+                own = CheckpointRecord.own(trial.number, trial.system_attrs, identity)
+                if own is not None:
+                    self._stored[trial.number] = own
             if trial.state.is_finished() and not _may_be_retried(trial, now):
                 del self._unfinished[trial.number]
 
@@ -125,14 +130,15 @@ class Retention:
         with suppress(ValueError):  # nothing has completed, or nothing feasible has
             yield study.best_trial.number
 
-    def _needed_by_unfinished(self) -> Iterator[int]:
+    def _needed_by_unfinished(self, identity: StudyIdentity) -> Iterator[int]:
         """Yield the unfinished, their parents, and those whose partial checkpoint they retry."""
         for number, trial in self._unfinished.items():
             yield number
             yield from self._parents[number]
             with suppress(CheckpointError):
-                if (record := Record.in_attrs(number, trial.system_attrs)) is not None:
-                    yield record.trial
+                partial = CheckpointRecord.partial(number, trial.system_attrs, identity)
+                if partial is not None:
+                    yield partial.trial
 
     def _with_ancestors(self, numbers: set[int]) -> set[int]:
         found: set[int] = set()
@@ -145,18 +151,19 @@ class Retention:
         return found
 
 
-def _parents(trial: FrozenTrial) -> tuple[int, ...]:
-    lineage = Lineage.recorded(trial.number, trial.system_attrs)
-    if lineage is None:
-        return ()
-    return tuple(n for n in (lineage.parent, lineage.mate) if n is not None)
+def _lineage(trial: FrozenTrial, identity: StudyIdentity) -> Lineage | None:
+    try:
+        return Lineage.recorded(trial.number, trial.system_attrs, identity)
+    except AttrError as error:  # who inherits by it is told; here nobody depends on it
+        pass_over(str(error))
+        return None
 
 
-def _is_choosing(trial: FrozenTrial, now: datetime) -> bool:
+def _is_choosing(trial: FrozenTrial, identity: StudyIdentity, now: datetime) -> bool:
     started = trial.datetime_start
     return (
         trial.state == TrialState.RUNNING
-        and Lineage.recorded(trial.number, trial.system_attrs) is None
+        and _lineage(trial, identity) is None
         and started is not None
         and now - started < _IN_BETWEEN
     )

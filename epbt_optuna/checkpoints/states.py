@@ -6,34 +6,19 @@ code. What could not be read back that way is refused when it is saved, by the n
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import OrderedDict
-from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import torch
 
-__all__ = [
-    "FORMAT",
-    "HashingWriter",
-    "UnreadableError",
-    "check_format",
-    "digest_of",
-    "read_state",
-    "safe_state",
-    "write_state",
-]
+from epbt_optuna.checkpoints.format import FORMAT, UnreadableError, check_format
 
-FORMAT = 1
+__all__ = ["read_state", "safe_state", "write_state"]
 
 _PLAIN_TYPES = (bool, int, float, str, type(None), torch.dtype, torch.Size)
 _TENSOR_TYPES = (torch.Tensor, torch.nn.Parameter)
-_BLOCK = 1 << 20
-
-
-class UnreadableError(Exception):
-    """The bytes are not a checkpoint that can be read safely."""
+_ZIP = b"PK\x03\x04"
 
 
 def safe_state(state: Any, path: str = "state") -> Any:
@@ -59,34 +44,33 @@ def safe_state(state: Any, path: str = "state") -> Any:
     return _plain(state, path)
 
 
-def write_state(file: IO[bytes], state: Any, **origin: Any) -> tuple[int, str]:
-    """Write a safe state with its format and origin; return size in bytes and SHA-256 digest.
-
-    Raises:
-        OSError: The file could not be written, for example because the disk is full.
-    """
-    writer = HashingWriter(file)
-    try:
-        torch.save({"format": FORMAT, **origin, "state": state}, cast(IO[bytes], writer))
-    except RuntimeError as error:
-        if writer.error is None:
-            raise
-        raise writer.error from error  # torch says no more than that a position is unexpected
-    return writer.size, writer.digest
+def write_state(file: IO[bytes], state: Any, study_name: str, trial: int) -> None:
+    """Write a safe state, with its format and which trial of which study saved it."""
+    torch.save({"format": FORMAT, "study": study_name, "trial": trial, "state": state}, file)
 
 
-def read_state(path: Path, map_location: Any) -> Any:
+def read_state(file: IO[bytes], map_location: Any, *, mmap: bool = False) -> Any:
     """Read a state back without running any code that its bytes may hold.
+
+    Args:
+        file: An open file, at its start.
+        map_location: Where tensors go, as for `torch.load`.
+        mmap: Whether to map the file into memory instead of reading it, where the system can.
 
     Raises:
         UnreadableError: The bytes are no checkpoint, or were written by a newer version.
     """
+    if file.read(len(_ZIP)) != _ZIP:  # torch would read its formats of before 2020, too
+        raise UnreadableError("its bytes cannot be read safely")
+    file.seek(0)
+    mmap = mmap and os.name == "posix"
     try:
         payload = torch.load(
-            path,
+            # torch maps what has a path; this one is the open file's own, whatever its name is now.
+            f"/dev/fd/{file.fileno()}" if mmap else file,
             map_location=map_location,
             weights_only=True,
-            mmap=os.name == "posix",  # elsewhere a mapped file could not be deleted
+            mmap=mmap,
         )
     except (OSError, torch.OutOfMemoryError):  # nothing is wrong with the bytes
         raise
@@ -99,56 +83,6 @@ def read_state(path: Path, map_location: Any) -> Any:
     if "state" not in payload:
         raise UnreadableError("it was not written by a CheckpointStore")
     return payload["state"]
-
-
-def check_format(version: int) -> None:
-    """Raise unless this version of the package reads checkpoints of a format.
-
-    Raises:
-        UnreadableError: It is newer.
-    """
-    if version > FORMAT:
-        raise UnreadableError(
-            f"it has format {version} but this version of epbt_optuna reads up to {FORMAT}"
-        )
-
-
-def digest_of(path: Path) -> str:
-    """Return the SHA-256 digest of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-class HashingWriter:
-    """A file that counts and digests what passes through it."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._hash = hashlib.sha256()
-        self.size = 0
-        self.error: OSError | None = None
-
-    @property
-    def digest(self) -> str:
-        """The SHA-256 digest of what was written."""
-        return self._hash.hexdigest()
-
-    def write(self, data: bytes) -> int:
-        """Write and digest some bytes."""
-        self._hash.update(data)
-        self.size += len(data)
-        try:
-            return self._file.write(data)
-        except OSError as error:
-            self.error = error
-            raise
-
-    def flush(self) -> None:
-        """Flush the file."""
-        self._file.flush()
 
 
 def _safe_dict(state: dict[Any, Any], path: str) -> dict[Any, Any]:

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args, overload
 
 from optuna import Study, Trial
 from optuna.trial import FrozenTrial
 
+from epbt_optuna._internal.attrs import AttrError, pass_over
 from epbt_optuna._internal.checks import check_number
-from epbt_optuna._internal.optuna import read_system_attrs, read_trial
+from epbt_optuna._internal.extras import needs_torch
+from epbt_optuna._internal.identity import StudyIdentity
+from epbt_optuna._internal.optuna import read_system_attrs
 from epbt_optuna._internal.per_study import PerStudy
 from epbt_optuna.checkpoints.archives import check_packable, pack, unpack
-from epbt_optuna.checkpoints.artifacts import ArtifactStore, FolderArtifacts, StoreArtifacts
-from epbt_optuna.checkpoints.records import CheckpointError, Record
+from epbt_optuna.checkpoints.artifacts import ArtifactStore, artifacts_in
+from epbt_optuna.checkpoints.garbage import Garbage, find_garbage
+from epbt_optuna.checkpoints.inheritance import inherit_by
+from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
 from epbt_optuna.checkpoints.retention import Keep, Retention
-from epbt_optuna.checkpoints.states import read_state, safe_state, write_state
-from epbt_optuna.checkpoints.verified import Vault
-from epbt_optuna.population import Lineage
+from epbt_optuna.checkpoints.verified import RecordedArtifacts
 
 __all__ = ["CheckpointError", "CheckpointStore"]
-
-_T = TypeVar("_T")
-_logger = logging.getLogger("epbt_optuna.checkpoints")
 
 
 class CheckpointStore:
@@ -36,7 +34,8 @@ class CheckpointStore:
     A state is any nesting of dicts, lists and tuples of tensors, numbers, strings and None:
     model, optimizer (momentum), scheduler, epoch, random states, all that training goes on
     from. It is written by `torch.save`, whole or not at all, and read back verified and with
-    `weights_only=True`, so a checkpoint never runs code.
+    `weights_only=True`, so a checkpoint never runs code. States need torch (extra `torch`),
+    files and folders do not.
 
     Args:
         store: A local folder, made when it is first written to, or an artifact store of Optuna
@@ -61,14 +60,7 @@ class CheckpointStore:
     """
 
     def __init__(self, store: str | os.PathLike[str] | ArtifactStore) -> None:
-        if isinstance(store, str | os.PathLike):
-            self._vault = Vault(FolderArtifacts(Path(store)))
-        elif all(hasattr(store, name) for name in ("open_reader", "write", "remove")):
-            self._vault = Vault(StoreArtifacts(store))
-        else:
-            raise TypeError(
-                f"`store` must be a path or an Optuna artifact store but got {store!r}."
-            )
+        self._artifacts = RecordedArtifacts(artifacts_in(store))
         self._retention = PerStudy(Retention)
 
     def save(self, trial: Trial, state: Any, *, final: bool = True) -> None:
@@ -87,9 +79,14 @@ class CheckpointStore:
                 names its key. Nothing is written then.
             CheckpointError: The bytes could not be stored, or the trial has ended.
         """
-        state = safe_state(state)
-        origin = {"study": trial.study.study_name, "trial": trial.number}
-        self._vault.put(trial, "state", final, lambda file: write_state(file, state, **origin))
+        with needs_torch("`CheckpointStore.save`"):
+            from epbt_optuna.checkpoints.states import safe_state, write_state
+
+        safe = safe_state(state)
+        study = trial.study.study_name
+        self._artifacts.write(
+            trial, "state", final, lambda file: write_state(file, safe, study, trial.number)
+        )
 
     def save_path(self, trial: Trial, path: str | os.PathLike[str], *, final: bool = True) -> None:
         """Save a file or a folder that a framework wrote, in place of a state.
@@ -108,7 +105,7 @@ class CheckpointStore:
             CheckpointError: The bytes could not be stored, or the trial has ended.
         """
         check_packable(Path(path))
-        self._vault.put(trial, "files", final, lambda file: pack(Path(path), file))
+        self._artifacts.write(trial, "files", final, lambda file: pack(Path(path), file))
 
     def inherit(
         self,
@@ -116,6 +113,7 @@ class CheckpointStore:
         *,
         map_location: Any = "cpu",
         missing: Literal["error", "fresh"] = "error",
+        mmap: bool = False,
     ) -> Any | None:
         """Return the state that the trial starts from: its parent's; None for a founder.
 
@@ -129,6 +127,9 @@ class CheckpointStore:
                 `save` must not silently train from scratch. `"fresh"`: start from fresh
                 weights. A parent that no sampler of ours bred (`study.add_trial`, another
                 sampler's trials) may always lack one.
+            mmap: Whether to map the file into memory (POSIX only; of an artifact store, the
+                downloaded copy). Tensors then stay on disk until they are used, and later writes
+                to the file show in them.
 
         Returns:
             The state, verified; None where the trial starts from fresh weights.
@@ -137,7 +138,9 @@ class CheckpointStore:
             ValueError: `missing` is neither `"error"` nor `"fresh"`.
             CheckpointError: The parent saved no checkpoint, or it is missing or damaged.
         """
-        return self._inherit(trial, missing, lambda record: self._read_state(record, map_location))
+        return inherit_by(
+            trial, missing, lambda record: self._read_state(record, map_location, mmap)
+        )
 
     def inherit_path(
         self,
@@ -163,31 +166,48 @@ class CheckpointStore:
         target = Path(destination)
         if target.exists():
             raise ValueError(f"`destination` must not exist yet but {target} does.")
-        return self._inherit(trial, missing, lambda record: self._restore_files(record, target))
+        return inherit_by(trial, missing, lambda record: self._restore_files(record, target))
 
-    def load(self, trial: Trial | FrozenTrial, *, map_location: Any = "cpu") -> Any:
+    def load(
+        self, trial: Trial | FrozenTrial, *, map_location: Any = "cpu", mmap: bool = False
+    ) -> Any:
         """Return the state that a trial saved, for example `load(study.best_trial)`.
 
         Args:
             trial: Any trial, running or finished.
             map_location: Where tensors go, as for `torch.load`.
+            mmap: As for `inherit`.
 
         Raises:
             CheckpointError: The trial saved no checkpoint, or it is missing or damaged.
         """
-        attrs = (
-            read_system_attrs(trial.study, trial)
-            if isinstance(trial, Trial)
-            else trial.system_attrs
-        )
-        record = Record.own(trial.number, attrs)
+        if isinstance(trial, Trial):
+            attrs = read_system_attrs(trial.study, trial)
+            record = CheckpointRecord.own(trial.number, attrs, StudyIdentity.of(trial.study))
+        else:
+            record = CheckpointRecord.own(trial.number, trial.system_attrs, None)
         if record is None:
             raise CheckpointError(f"Trial {trial.number} saved no checkpoint.")
-        return self._read_state(record, map_location)
+        return self._read_state(record, map_location, mmap)
+
+    @overload
+    def collect(
+        self, study: Study, *, keep: Keep = ..., grace: float = ..., dry_run: Literal[False] = ...
+    ) -> list[int]: ...
+
+    @overload
+    def collect(
+        self, study: Study, *, keep: Keep = ..., grace: float = ..., dry_run: Literal[True]
+    ) -> list[Garbage]: ...
 
     def collect(
-        self, study: Study, *, keep: Keep = "population", grace: float = 3600.0
-    ) -> list[int]:
+        self,
+        study: Study,
+        *,
+        keep: Keep = "population",
+        grace: float = 3600.0,
+        dry_run: bool = False,
+    ) -> list[int] | list[Garbage]:
         """Remove the checkpoints that no trial can need any more.
 
         Kept is, by ancestry: everybody who may still become a parent, the parents of unfinished
@@ -201,9 +221,11 @@ class CheckpointStore:
                 included. `"all"`: every recorded checkpoint; only leftovers are swept.
             grace: Seconds after which bytes without a record count as left behind: longer than
                 it takes to write a checkpoint.
+            dry_run: Remove nothing.
 
         Returns:
-            The numbers of the trials whose checkpoints were removed.
+            The numbers of the trials whose checkpoints were removed. With `dry_run`, what would
+            be removed now: `Garbage(trial, artifact, size)` each.
 
         Raises:
             ValueError: `keep` is unknown, `grace` is negative, or no sampler of ours has asked a
@@ -213,14 +235,14 @@ class CheckpointStore:
             raise ValueError(f"`keep` must be one of {get_args(Keep)} but got {keep!r}.")
         check_number("grace", grace, at_least=0)
         retention = self._retention(study)
+        garbage = find_garbage(study, self._artifacts, retention, keep, time.time() - grace)
+        if dry_run:
+            return garbage
         removed = []
-        for number, artifact in retention.garbage(study, keep, datetime.now()).items():
-            if self._vault.owns(study, artifact) and self._removed(artifact):
-                retention.forget(number)
-                removed.append(number)
-        for artifact in self._vault.leftovers(study, time.time() - grace):
-            if artifact not in retention.recorded:
-                self._removed(artifact)
+        for trial, artifact, _ in garbage:
+            if self._artifacts.remove(artifact) and trial is not None:
+                retention.forget(trial)
+                removed.append(trial)
         return removed
 
     def collector(self, keep: Keep = "population") -> Callable[[Study, FrozenTrial], None]:
@@ -236,60 +258,22 @@ class CheckpointStore:
         """
 
         def collect_after_generation(study: Study, trial: FrozenTrial) -> None:
-            if self._retention(study).ends_generation(trial.number):
-                self.collect(study, keep=keep)
+            try:
+                if self._retention(study).ends_generation(trial.number):
+                    self.collect(study, keep=keep)
+            except AttrError as error:  # no reason to end a run: what is garbage may stay
+                pass_over(str(error))
 
         return collect_after_generation
 
-    def _inherit(
-        self,
-        trial: Trial,
-        missing: Literal["error", "fresh"],
-        read: Callable[[Record], _T],
-    ) -> _T | None:
-        if missing not in ("error", "fresh"):
-            raise ValueError(f"`missing` must be 'error' or 'fresh' but got {missing!r}.")
-        system_attrs = read_system_attrs(trial.study, trial)
-        partial = Record.in_attrs(trial.number, system_attrs)
-        if partial is not None and not partial.final:
-            try:
-                return read(partial)
-            except CheckpointError as error:
-                _logger.warning("%s Trial %d starts from its parent.", error, trial.number)
-        lineage = Lineage.recorded(trial.number, system_attrs)
-        if lineage is None or lineage.parent is None:
-            return None
-        parent = read_trial(trial.study, lineage.parent)
-        if parent is None:
-            raise CheckpointError(
-                f"Trial {lineage.parent}, the parent of trial {trial.number}, does not exist."
-            )
-        record = Record.own(parent.number, parent.system_attrs)
-        if record is not None and record.final:
-            return read(record)
-        bred_by_us = Lineage.recorded(parent.number, parent.system_attrs) is not None
-        if missing == "fresh" or not bred_by_us:
-            return None
-        raise CheckpointError(
-            f"Trial {parent.number}, the parent of trial {trial.number}, saved no checkpoint. "
-            "Call `save` in the objective before it returns, or pass `missing='fresh'` if fresh "
-            "weights are meant."
-        )
+    def _read_state(self, record: CheckpointRecord, map_location: Any, mmap: bool) -> Any:
+        with needs_torch("`CheckpointStore.inherit` or `load`"):
+            from epbt_optuna.checkpoints.states import read_state
 
-    def _read_state(self, record: Record, map_location: Any) -> Any:
-        with self._vault.lend(record, "state") as path:
-            return read_state(path, map_location)
+        with self._artifacts.open(record, "state") as file:
+            return read_state(file, map_location, mmap=mmap)
 
-    def _restore_files(self, record: Record, destination: Path) -> Path:
-        with self._vault.lend(record, "files") as path:
-            unpack(path, destination)
+    def _restore_files(self, record: CheckpointRecord, destination: Path) -> Path:
+        with self._artifacts.open(record, "files") as file:
+            unpack(file, destination)
         return destination
-
-    def _removed(self, artifact: str) -> bool:
-        """Remove bytes; what cannot be removed now, a later collection removes."""
-        try:
-            self._vault.remove(artifact)
-        except Exception as error:  # an object store raises what it likes
-            _logger.warning("The checkpoint %s could not be removed: %s", artifact, error)
-            return False
-        return True

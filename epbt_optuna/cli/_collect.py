@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import math
-import time
-from datetime import datetime
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import cast
 
 from optuna import Study
+from rich import filesize
 
-from epbt_optuna.checkpoints.artifacts import FolderArtifacts
-from epbt_optuna.checkpoints.retention import Keep, Retention
-from epbt_optuna.checkpoints.store import CheckpointStore
-from epbt_optuna.checkpoints.verified import Vault
+from epbt_optuna._internal.attrs import CHECKPOINT
+from epbt_optuna._internal.identity import StudyIdentity
+from epbt_optuna.checkpoints import CheckpointStore
+from epbt_optuna.checkpoints.garbage import Garbage
+from epbt_optuna.checkpoints.retention import Keep
 
 __all__ = ["collect_garbage"]
-
-_GRACE = 3600.0  # as for `CheckpointStore.collect`
-
-
-class _File(NamedTuple):
-    path: Path
-    size: int
-    trial: int | None  # None: recorded by no trial, left behind by a writer that crashed
 
 
 def collect_garbage(study: Study, folder: Path, keep: str, *, dry_run: bool) -> str:
@@ -43,39 +34,30 @@ def collect_garbage(study: Study, folder: Path, keep: str, *, dry_run: bool) -> 
     """
     if not folder.is_dir():
         raise OSError(f"There is no folder {folder}.")
+    _check_folder(study, folder)
+    store = CheckpointStore(folder)
     wanted = cast("Keep", keep)
-    garbage = _garbage(study, folder, wanted)
+    garbage = store.collect(study, keep=wanted, dry_run=True)
     if dry_run:
         return f"To be removed: {_named(garbage)}."
-    CheckpointStore(folder).collect(study, keep=wanted, grace=_GRACE)
-    return f"Removed: {_named([file for file in garbage if not file.path.exists()])}."
+    store.collect(study, keep=wanted)
+    return f"Removed: {_named([g for g in garbage if not (folder / g.artifact).exists()])}."
 
 
-def _garbage(study: Study, folder: Path, keep: Keep) -> list[_File]:
-    """Return the files that are to go.
-
-    Trials keep the records of what was removed long ago: only the folder knows what is there.
-    """
-    retention = Retention(study)
-    garbage = retention.garbage(study, keep, datetime.now())
-    vault = Vault(FolderArtifacts(folder))
-    there = set(vault.leftovers(study, before=math.inf))
-    if retention.recorded and not retention.recorded & there:
+def _check_folder(study: Study, folder: Path) -> None:
+    """Raise if the folder has nothing of the study, though its trials saved something."""
+    n_saved = sum(CHECKPOINT.key in t.system_attrs for t in study.get_trials(deepcopy=False))
+    prefixes = StudyIdentity.of(study).prefixes
+    if n_saved and not any(path.name.startswith(prefixes) for path in folder.iterdir()):
         raise ValueError(
-            f"{folder} has none of the {len(retention.recorded)} checkpoints of study "
-            f"{study.study_name!r}: they are in another folder, or were all removed."
+            f"{folder} has none of the {n_saved} checkpoints of study {study.study_name!r}: they "
+            "are in another folder, or were all removed."
         )
-    old = set(vault.leftovers(study, before=time.time() - _GRACE)) - retention.recorded
-    trials = {artifact: trial for trial, artifact in garbage.items() if artifact in there}
-    return [
-        _File(folder / name, (folder / name).stat().st_size, trials.get(name))
-        for name in (*trials, *sorted(old))
-    ]
 
 
-def _named(files: list[_File]) -> str:
-    trials = sorted(file.trial for file in files if file.trial is not None)
-    n_left_behind = len(files) - len(trials)
+def _named(collected: list[Garbage]) -> str:
+    trials = sorted(garbage.trial for garbage in collected if garbage.trial is not None)
+    n_left_behind = len(collected) - len(trials)
     parts = []
     if trials:
         parts.append(f"the checkpoints of {len(trials)} trials ({_ranges(trials)})")
@@ -83,7 +65,8 @@ def _named(files: list[_File]) -> str:
         parts.append(f"{n_left_behind} files that crashed writers left behind")
     if not parts:
         return "nothing"
-    return f"{' and '.join(parts)}, {_bytes(sum(file.size for file in files))}"
+    size = sum(garbage.size for garbage in collected)
+    return f"{' and '.join(parts)}, {filesize.decimal(size)}"
 
 
 def _ranges(numbers: list[int]) -> str:
@@ -93,9 +76,3 @@ def _ranges(numbers: list[int]) -> str:
         for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])
     ]
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
-
-
-def _bytes(size: float) -> str:
-    units = ("bytes", "kB", "MB", "GB", "TB")
-    exponent = min(int(math.log(max(size, 1), 1000)), len(units) - 1)
-    return f"{size / 1000**exponent:.3g} {units[exponent]}" if exponent else f"{size} bytes"

@@ -10,7 +10,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.checks import check_integer
-from epbt_optuna.checkpoints.records import CheckpointError, Record
+from epbt_optuna._internal.identity import StudyIdentity
+from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
 from epbt_optuna.population import Generations, Individual, Lineage, Population, next_population
 
 __all__ = ["History"]
@@ -24,6 +25,7 @@ class History:
         study_name: The study's name.
         direction: Its direction.
         generations: Its generation arithmetic.
+        identity: Says which records are its own.
         trials: Its trials; the position is the number.
         best: The best trial as Optuna has it: COMPLETE, feasible. None if there is none.
     """
@@ -31,6 +33,7 @@ class History:
     study_name: str
     direction: StudyDirection
     generations: Generations
+    identity: StudyIdentity
     trials: tuple[FrozenTrial, ...]
     best: FrozenTrial | None
 
@@ -45,16 +48,12 @@ class History:
         trials = tuple(study.get_trials(deepcopy=False))
         if not trials:
             raise ValueError(f"Study {study.study_name!r} is empty: it has no trials yet.")
-        generations = Generations.recorded(study)
-        if generations is None:
-            raise ValueError(
-                f"Study {study.study_name!r} has no generations: neither EPBTSampler nor "
-                "PBTSampler has asked a trial in it."
-            )
+        generations = Generations.required(study)
         return cls(
             study_name=study.study_name,
             direction=study.direction,
             generations=generations,
+            identity=StudyIdentity.of(study),
             trials=trials,
             best=None if best is None else trials[best],
         )
@@ -97,17 +96,9 @@ class History:
         """Return where a trial comes from, as it was recorded; None if we did not breed it.
 
         Raises:
-            ValueError: The recorded parent or mate does not exist.
+            ValueError: The record cannot be read, or its parent or mate comes after the trial.
         """
-        lineage = Lineage.recorded(trial.number, trial.system_attrs)
-        if lineage is not None:
-            for role, number in (("parent", lineage.parent), ("mate", lineage.mate)):
-                if number is not None and not 0 <= number < len(self.trials):
-                    raise ValueError(
-                        f"Trial {number}, the {role} of trial {trial.number}, does not exist in "
-                        f"study {self.study_name!r}."
-                    )
-        return lineage
+        return Lineage.recorded(trial.number, trial.system_attrs, self.identity)
 
     def trial(self, trial: FrozenTrial | int | None) -> FrozenTrial:
         """Return one of the trials: the best by default.
@@ -161,9 +152,10 @@ class History:
         if self.lineage(trial) is not None:
             return True
         try:
-            return Record.own(trial.number, trial.system_attrs) is not None
+            own = CheckpointRecord.own(trial.number, trial.system_attrs, self.identity)
         except CheckpointError:  # damaged, but there is one
             return True
+        return own is not None
 
     def _require_best(self) -> FrozenTrial:
         if self.best is None:

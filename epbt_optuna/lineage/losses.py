@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from optuna import Study
 from optuna.trial import FrozenTrial
 
+from epbt_optuna._internal.extras import needs_torch
 from epbt_optuna.lineage.schedule import Schedule
 
 if TYPE_CHECKING:
     from epbt_optuna.losses import TaylorGLOLoss
 
-__all__ = ["loss_schedule"]
+__all__ = ["loss_schedule", "require_losses"]
 
 
 def loss_schedule(
@@ -40,6 +41,7 @@ def loss_schedule(
         TypeError: `source` is neither a study nor a schedule, or a θ is not a number.
         ValueError: A step of the schedule lacks a θ, or no step reported anything, a trial is
             given with a schedule, or `Schedule.from_study` raises it.
+        ImportError: torch is not installed.
 
     Example:
         ```python
@@ -47,9 +49,27 @@ def loss_schedule(
             train_epoch(model, optimizer, loss_fn)
         ```
     """
-    from epbt_optuna.losses import TaylorGLOLoss  # with it comes torch
-
     schedule = _schedule_of(source, trial)
+    require_losses(schedule, prefix)
+    schedule.require_epochs()
+    with needs_torch("`loss_schedule`"):
+        from epbt_optuna.losses import TaylorGLOLoss
+
+    losses: list[TaylorGLOLoss] = []
+    for step in schedule.steps:
+        loss_fn = TaylorGLOLoss.from_params(
+            step.params, prefix=prefix, normalize=normalize, reduction=reduction
+        )
+        losses += [loss_fn] * step.n_reports
+    return tuple(losses)
+
+
+def require_losses(schedule: Schedule, prefix: str) -> None:
+    """Raise unless every step has a TaylorGLO loss.
+
+    Raises:
+        ValueError: A step lacks a θ.
+    """
     for step in schedule.steps:
         missing = [f"{prefix}{i}" for i in range(8) if f"{prefix}{i}" not in step.params]
         if missing:
@@ -58,14 +78,6 @@ def loss_schedule(
                 f"the prefix {prefix!r}: its parameters {sorted(step.params)} lack "
                 f"{', '.join(missing)}."
             )
-    schedule.require_epochs()
-    losses: list[TaylorGLOLoss] = []
-    for step in schedule.steps:
-        loss_fn = TaylorGLOLoss.from_params(
-            step.params, prefix=prefix, normalize=normalize, reduction=reduction
-        )
-        losses += [loss_fn] * step.n_reports
-    return tuple(losses)
 
 
 def _schedule_of(source: Study | Schedule, trial: FrozenTrial | int | None) -> Schedule:

@@ -15,8 +15,16 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
 from epbt_optuna._internal.checks import check_integer
-from epbt_optuna.lineage import params_json
 from epbt_optuna.lineage.history import History
+from epbt_optuna.lineage.params_json import (
+    check_params,
+    decode_distributions,
+    decode_params,
+    encode_distributions,
+    encode_params,
+    parse,
+    take,
+)
 
 __all__ = ["Schedule", "ScheduleStep"]
 
@@ -78,7 +86,7 @@ class Schedule:
         for index, step in enumerate(self.steps):
             for name in ("generation", "trial", "n_reports"):
                 check_integer(f"steps[{index}].{name}", getattr(step, name), at_least=0)
-            params_json.check_params(f"`steps[{index}]`", step.params, self.distributions)
+            check_params(f"`steps[{index}]`", step.params, self.distributions)
 
     @classmethod
     def from_study(cls, study: Study, trial: FrozenTrial | int | None = None) -> Schedule:
@@ -158,14 +166,14 @@ class Schedule:
                 "generation": step.generation,
                 "trial": step.trial,
                 "n_reports": step.n_reports,
-                "params": params_json.encode_params(step.params, self.distributions),
+                "params": encode_params(step.params, self.distributions),
             }
             for step in self.steps
         ]
         document = {
             "version": self.version,
             "study_name": self.study_name,
-            "distributions": params_json.encode_distributions(self.distributions),
+            "distributions": encode_distributions(self.distributions),
             "steps": steps,
         }
         return json.dumps(document, indent=2, allow_nan=False) + "\n"
@@ -178,19 +186,19 @@ class Schedule:
             ValueError: The text is no JSON, or of another version, or something is missing or of
                 the wrong type; the message says what and where.
         """
-        document = params_json.parse(text)
-        version = params_json.take(document, "", "version", int)
+        document = parse(text)
+        version = take(document, "", "version", int)
         if version != cls.version:
             raise ValueError(
                 f"`version` must be {cls.version} but got {version}: another release of "
                 "epbt_optuna wrote this schedule."
             )
-        distributions = params_json.decode_distributions(
-            params_json.take(document, "", "distributions", dict), "distributions"
+        distributions = decode_distributions(
+            take(document, "", "distributions", dict), "distributions"
         )
-        steps = params_json.take(document, "", "steps", list)
+        steps = take(document, "", "steps", list)
         return cls(
-            study_name=params_json.take(document, "", "study_name", str),
+            study_name=take(document, "", "study_name", str),
             distributions=distributions,
             steps=tuple(
                 _decode_step(step, f"steps[{index}]", distributions)
@@ -225,12 +233,12 @@ def _decode_step(
     step: Any, where: str, distributions: Mapping[str, BaseDistribution]
 ) -> ScheduleStep:
     generation, trial, n_reports = (
-        params_json.take(step, where, name, int) for name in ("generation", "trial", "n_reports")
+        take(step, where, name, int) for name in ("generation", "trial", "n_reports")
     )
-    params = params_json.take(step, where, "params", dict)
+    params = take(step, where, "params", dict)
     return ScheduleStep(
         generation=generation,
         trial=trial,
         n_reports=n_reports,
-        params=params_json.decode_params(params, f"{where}.params", distributions),
+        params=decode_params(params, f"{where}.params", distributions),
     )

@@ -1,4 +1,4 @@
-"""Selection: who breeds. (Who survives is `epbt_optuna.population.next_population`.)
+"""Selection: who breeds. Who survives is said by `epbt_optuna.population.next_population`.
 
 A population is a sequence ordered from the fittest to the least fit, so selection compares
 positions and never needs to know what fitness is.

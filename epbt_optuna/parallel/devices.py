@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import sys
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from epbt_optuna._internal.checks import check_integer
+from epbt_optuna._internal.extras import needs_torch
 
 if TYPE_CHECKING:
     import torch
@@ -54,8 +56,12 @@ def current_device() -> torch.device:
     """Return the device that this worker is pinned to; the CPU outside of any worker.
 
     For use inside an objective that `epbt_optuna.parallel.optimize` runs.
+
+    Raises:
+        ImportError: torch is not installed.
     """
-    import torch  # costs seconds: only where it is used
+    with needs_torch("`current_device`"):
+        import torch  # costs seconds: only where it is used
 
     return torch.device(current_device_name())
 
@@ -109,7 +115,8 @@ def _default_places(workers: int | None, workers_per_device: int) -> list[str]:
             f"`workers_per_device` must be left out if `workers` is given without `devices`, but "
             f"got {workers_per_device}."
         )
-    devices = [f"cuda:{index}" for index in range(_n_cuda_devices())]
+    has_torch = importlib.util.find_spec("torch") is not None  # without it, the CPU works too
+    devices = [f"cuda:{index}" for index in range(_n_cuda_devices() if has_torch else 0)]
     if workers is not None:
         devices = devices or ["cpu"]
         return [devices[index % len(devices)] for index in range(workers)]
@@ -129,10 +136,14 @@ def _checked_devices(devices: Sequence[str | torch.device]) -> list[str]:
         if match is None:
             raise ValueError(f"`devices` must be 'cpu' or 'cuda:<index>' each but got {name!r}.")
     indices = [int(match["index"]) for match in matches if match and match["index"]]
-    if indices and max(indices) >= (n_there := _n_cuda_devices()):
-        raise ValueError(
-            f"`devices` names 'cuda:{max(indices)}' but torch finds {n_there} CUDA devices here."
-        )
+    if indices:
+        with needs_torch(f"`devices={names}`"):
+            n_there = _n_cuda_devices()
+        if max(indices) >= n_there:
+            raise ValueError(
+                f"`devices` names 'cuda:{max(indices)}' but torch finds {n_there} CUDA devices "
+                "here."
+            )
     return names
 
 

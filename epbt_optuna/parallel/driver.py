@@ -21,6 +21,7 @@ from typing import TypeAlias
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from epbt_optuna._internal.attrs import ERROR
 from epbt_optuna._internal.optuna import (
     fail_lost_trial,
     fail_stale,
@@ -205,7 +206,7 @@ class Driver:
             if isinstance(future.exception(), WorkerDied):
                 self._lost.append(number)
             if outcome.failure is not None:
-                note(self._study, trial, "error", outcome.failure)
+                note(self._study, trial, ERROR, outcome.failure)
             fail_lost_trial(self._study, trial_id)
             trial = storage_of(self._study).get_trial(trial_id)
         if trial.state == TrialState.FAIL:

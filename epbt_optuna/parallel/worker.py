@@ -18,6 +18,7 @@ from optuna import Study, Trial, TrialPruned
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
+from epbt_optuna._internal.attrs import DEVICE, ERROR, Attr
 from epbt_optuna._internal.optuna import (
     ask_again,
     heartbeat,
@@ -26,7 +27,6 @@ from epbt_optuna._internal.optuna import (
     stop_requested,
     tell,
     trial_id_of,
-    write_system_attr,
 )
 from epbt_optuna.parallel.devices import current_device_name
 
@@ -83,7 +83,7 @@ class Work:
         trial_id = trial_id_of(trial)
         with heartbeat(self.study, trial_id):
             if current_device_name() != "cpu":
-                note(self.study, trial, "device", current_device_name())
+                note(self.study, trial, DEVICE, current_device_name())
             try:
                 value = self.objective(trial)
             except TrialPruned:
@@ -100,12 +100,12 @@ class Work:
                 caught = isinstance(error, self.catch)
                 outcome = Outcome(traceback.format_exc(), None if caught else error)
             if outcome.failure is not None:
-                note(self.study, trial, "error", outcome.failure)
+                note(self.study, trial, ERROR, outcome.failure)
         refusal = tell(self.study, trial, value, state)
         return outcome if refusal is None else Outcome(failure=refusal)
 
 
-def note(study: Study, trial: Trial | FrozenTrial, what: str, text: str) -> None:
+def note(study: Study, trial: Trial | FrozenTrial, attr: Attr, text: str) -> None:
     """Note something about a running trial in it, for trackers to show."""
     with suppress(UpdateFinishedTrialError):
-        write_system_attr(study, trial, f"epbt:{what}", text)
+        attr.write_to_trial(study, trial, text)

@@ -8,7 +8,7 @@ expect, and that is for the sampler's own selection to say.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import optuna
@@ -19,12 +19,17 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.checks import check_integer, check_number
-from epbt_optuna._internal.optuna import constraints_of, read_trial
+from epbt_optuna._internal.finished import FinishedTrials
+from epbt_optuna._internal.optuna import constraints_of
+from epbt_optuna._internal.per_study import PerStudy
 from epbt_optuna.pruning.standing import Standing
 from epbt_optuna.samplers.generation import GenerationSampler
 
 __all__ = ["EPBTPruner"]
 
+# A report looks at a generation and the population that it was bred from. Trials that are forgotten
+# are read again, so a population of more than half as many costs time only.
+_CAPACITY = 1024
 _LOST = (TrialState.PRUNED, TrialState.FAIL)
 
 # Below Optuna's own logger: a reason appears beside Optuna's "Trial 7 pruned."
@@ -134,6 +139,7 @@ class EPBTPruner(BasePruner):
         self._n_warmup_steps = n_warmup_steps
         self._n_min_trials = n_min_trials
         self._min_survivors = min_survivors
+        self._finished = PerStudy(_finished_trials)
         self._sampler = None if sampler is None else _require_ours("sampler", sampler)
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
@@ -177,30 +183,32 @@ class EPBTPruner(BasePruner):
         """Return where the trial stands; None if there is too little to go by."""
         generation = sampler.generation_of(trial.number)
         others = [n for n in sampler.trial_numbers(generation) if n != trial.number]
-        siblings = _read(study, others)
+        trials = self._finished(study)
+        siblings = list(_read(study, trials, others))
         if len(others) - sum(s.state in _LOST for s in siblings) < self._min_survivors:
             return None
-        parents = sampler.get_parent_population(study, generation)
+        individuals = sampler.get_individuals(study, generation - 1)
+        parents = list(_read(study, trials, [individual.number for individual in individuals]))
         elites = parents[: sampler.n_elites]
-        record = _Record(len(trial.intermediate_values), study.direction)
-        gains = record.gains([*siblings, *parents])
+        reports_at = _Reports(len(trial.intermediate_values), study.direction)
+        gains = reports_at.gains([*siblings, *parents])
         if len(gains) < self._n_min_trials:
             return None
-        finals = [record.final(elite) for elite in elites]
+        finals = [reports_at.final(elite) for elite in elites]
         reports = []
         for sibling in siblings:
-            if record.has_come_so_far(sibling):
-                reports.append(record.report(sibling))
+            if reports_at.has_come_so_far(sibling):
+                reports.append(reports_at.report(sibling))
             elif sibling.state in _LOST:
                 reports.append(-math.inf)
             elif sibling.state == TrialState.COMPLETE:  # added, or one that reports less often
-                finals.append(record.final(sibling))
+                finals.append(reports_at.final(sibling))
         n_unknown = len(others) + len(elites) - len(reports) - len(finals)
-        return Standing(record.own(trial), reports, n_unknown, finals, gains)
+        return Standing(reports_at.own(trial), reports, n_unknown, finals, gains)
 
 
 @dataclass(frozen=True)
-class _Record:
+class _Reports:
     """Reads trials as they were after so many reports, in fitness: greater is fitter."""
 
     n_reports: int
@@ -238,15 +246,16 @@ class _Record:
         return value if self.direction == StudyDirection.MAXIMIZE else -value
 
 
-def _read(study: Study, numbers: Sequence[int]) -> list[FrozenTrial]:
-    """Return the trials with these numbers, in order, as far as they exist."""
-    trials: list[FrozenTrial] = []
+def _read(study: Study, trials: FinishedTrials, numbers: Sequence[int]) -> Iterator[FrozenTrial]:
+    """Yield the trials with these numbers, as far as they exist."""
     for number in numbers:
-        trial = read_trial(study, number)
-        if trial is None:
+        if (trial := trials.read(study, number)) is None:
             break  # numbers are handed out in order
-        trials.append(trial)
-    return trials
+        yield trial
+
+
+def _finished_trials(_: Study) -> FinishedTrials:
+    return FinishedTrials(_CAPACITY)
 
 
 def _is_infeasible(trial: FrozenTrial) -> bool:

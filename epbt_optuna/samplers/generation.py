@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,17 +20,24 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseGASampler, BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from epbt_optuna._internal.attrs import LINEAGE
 from epbt_optuna._internal.checks import check_integer, check_one_objective
+from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import (
     fixed_params,
-    read_system_attrs,
-    read_trial,
-    write_system_attr,
+    read_study_attrs,
 )
 from epbt_optuna._internal.per_study import PerStudy
 from epbt_optuna.evolution import Evolution, Feasible, first_feasible
 from epbt_optuna.genome import Genome, draw
-from epbt_optuna.population import LINEAGE_KEY, Generations, Lineage, PopulationHistory
+from epbt_optuna.population import Generations, Lineage, Population, PopulationHistory
+from epbt_optuna.samplers.parents import (
+    ParentSpace,
+    parent_space,
+    read_existing,
+    read_genome,
+    retried_lineage,
+)
 
 __all__ = ["GenerationSampler"]
 
@@ -63,7 +71,6 @@ class GenerationSampler(BaseGASampler):
         self._initial_sampler = initial_sampler
         self._search_space = dict(search_space or {})
         self._seed = secrets.randbits(128) if seed is None else int(seed)
-        self._record_generations = PerStudy(generations.record)
         self._history = PerStudy(self._make_history)
 
     # Generations
@@ -118,8 +125,11 @@ class GenerationSampler(BaseGASampler):
 
         While trials of the generation still run, these are the ones alive so far.
         """
-        population = self._history(study).population(study, generation)
-        return [_read(study, individual.number) for individual in population]
+        return [read_existing(study, i.number) for i in self.get_individuals(study, generation)]
+
+    def get_individuals(self, study: Study, generation: int) -> Population:
+        """Return M_g as selection sees it, without reading the trials again; else as above."""
+        return self._history(study).population(study, generation)
 
     def get_parent_population(self, study: Study, generation: int) -> list[FrozenTrial]:
         """Return the trials that `generation` breeds from, M_(g−1), the fittest first."""
@@ -156,26 +166,26 @@ class GenerationSampler(BaseGASampler):
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Select parent and mate of the trial just asked, and record them in it."""
         check_one_objective(self, study)
-        self._record_generations(study)
+        study_attrs = read_study_attrs(study)
+        identity = StudyIdentity.drawn(study, trial.number, study_attrs)
+        self._generations.record(study, study_attrs)
         generation = self._generations.of(trial.number)
         if generation == 0 and self._initial_sampler is not None:
             self._initial_sampler.before_trial(study, trial)
         lineage = Lineage(trial.number, generation)
-        retried = Lineage.recorded(trial.number, trial.system_attrs)
-        if retried is not None:  # Optuna copied the record of the trial that was cut off
-            lineage = Lineage(trial.number, generation, retried.parent, retried.mate)
-        elif population := self._history(study).parents(study, generation):
+        if (retried := retried_lineage(trial, identity)) is not None:
+            lineage = replace(lineage, parent=retried.parent, mate=retried.mate)
+        elif population := self._history(study, identity).parents(study, generation):
             rng = self._rng(trial.number, _SELECT)
             lineage = self._evolution.select(trial.number, generation, population, rng)
-        write_system_attr(study, trial, LINEAGE_KEY, lineage.record)
+        LINEAGE.write_to_trial(study, trial, lineage.record(identity.token))
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """Return the parent's variables; for a founder those known before it is drawn."""
-        lineage = self._recorded_lineage(study, trial)
-        if lineage is not None and lineage.parent is not None:
-            return dict(_genome(study, lineage.parent).distributions)
+        if (space := parent_space(study, trial)) is not None:
+            return space
         initial_sampler = self._initial_sampler_for(trial)
         if self._search_space or initial_sampler is None:
             return dict(self._search_space)
@@ -189,13 +199,14 @@ class GenerationSampler(BaseGASampler):
         if not search_space:
             return {}
         rng = self._rng(trial.number, _BREED)
-        lineage = self._recorded_lineage(study, trial)
-        if lineage is None or lineage.parent is None:
-            breed = partial(self._draw_founder, study, trial, search_space, rng)
-        else:
-            parent = _genome(study, lineage.parent)
-            mate = None if lineage.mate is None else _genome(study, lineage.mate)
+        is_parents = isinstance(search_space, ParentSpace)
+        space = search_space if is_parents else parent_space(study, trial)
+        if isinstance(space, ParentSpace):
+            lineage, parent = space.lineage, space.parent
+            mate = None if lineage.mate is None else read_genome(study, lineage.mate)
             breed = partial(self._evolution.breed, lineage, parent, mate, rng)
+        else:
+            breed = partial(self._draw_founder, study, trial, search_space, rng)
         params = first_feasible(breed, self._feasible, fixed_params(trial)).params
         return {
             name: params[name] if name in params else self._draw(trial, name, distribution)
@@ -244,7 +255,7 @@ class GenerationSampler(BaseGASampler):
                 search_space,
             )
         params = initial_sampler.sample_relative(study, trial, search_space)
-        latest = _read(study, trial.number)  # shows what the initial sampler's hooks have written
+        latest = read_existing(study, trial.number)  # shows what the hooks above have written
         for name, distribution in search_space.items():
             if name not in params:
                 params[name] = initial_sampler.sample_independent(study, latest, name, distribution)
@@ -257,23 +268,8 @@ class GenerationSampler(BaseGASampler):
     def _initial_sampler_for(self, trial: FrozenTrial) -> BaseSampler | None:
         return self._initial_sampler if self._generations.of(trial.number) == 0 else None
 
-    def _recorded_lineage(self, study: Study, trial: FrozenTrial) -> Lineage | None:
-        return Lineage.recorded(trial.number, read_system_attrs(study, trial))
-
     def _rng(self, *key: int) -> np.random.Generator:
         return np.random.default_rng([self._seed, *key])
 
     def _make_history(self, _: Study) -> PopulationHistory:
         return PopulationHistory(self._generations)
-
-
-def _read(study: Study, number: int) -> FrozenTrial:
-    trial = read_trial(study, number)
-    if trial is None:
-        raise ValueError(f"Trial {number} does not exist in study {study.study_name!r}.")
-    return trial
-
-
-def _genome(study: Study, number: int) -> Genome:
-    trial = _read(study, number)
-    return Genome(trial.params, trial.distributions)

@@ -12,23 +12,15 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from epbt_optuna._internal.attrs import LINEAGE, PINNED, REPLAY_POSITION, REPLAYED
 from epbt_optuna._internal.checks import check_integer, check_one_objective
-from epbt_optuna._internal.optuna import (
-    fixed_params,
-    read_study_attr,
-    read_system_attrs,
-    write_study_attr,
-    write_system_attr,
-)
-from epbt_optuna.checkpoints.pins import pin
+from epbt_optuna._internal.identity import StudyIdentity
+from epbt_optuna._internal.optuna import fixed_params, read_study_attrs, read_system_attrs
 from epbt_optuna.genome import contains
 from epbt_optuna.lineage.schedule import Schedule, ScheduleStep
-from epbt_optuna.population import LINEAGE_KEY, Generations, Lineage
+from epbt_optuna.population import Generations, Lineage
 
 __all__ = ["ReplayPosition", "ReplaySampler"]
-
-_POSITION_KEY = "epbt:replay"
-_SCHEDULE_KEY = "epbt:replayed"
 
 # Populations of one without elites: trial n is generation n, and breeds from the newest COMPLETE
 # trial. So who may still be a parent, which is what `CheckpointStore.collect` asks, is known.
@@ -118,9 +110,10 @@ class ReplaySampler(BaseSampler):
             if isinstance(trial, Trial)
             else trial.system_attrs
         )
-        if _POSITION_KEY not in attrs:
+        position = REPLAY_POSITION.of_trial(trial.number, attrs)
+        if position is None:
             raise ValueError(f"Trial {trial.number} is not one that a ReplaySampler has asked.")
-        network, index = attrs[_POSITION_KEY]
+        network, index = position
         return ReplayPosition(network, index, self._schedule.steps[index])
 
     # Optuna's hooks
@@ -129,7 +122,7 @@ class ReplaySampler(BaseSampler):
         """Record which step the trial trains, and from whose weights."""
         check_one_objective(self, study)
         try:
-            self._record_schedule(study)
+            identity = self._record_schedule(study, trial)
             predecessor = self._predecessor(study, trial)
             network, index = self._next(predecessor)
             self._check_queued(trial, network, index)
@@ -138,10 +131,10 @@ class ReplaySampler(BaseSampler):
             raise
         parent = predecessor.number if predecessor is not None and index > 0 else None
         lineage = Lineage(trial.number, _ONE_AT_A_TIME.of(trial.number), parent)
-        write_system_attr(study, trial, _POSITION_KEY, [network, index])
-        write_system_attr(study, trial, LINEAGE_KEY, lineage.record)
+        REPLAY_POSITION.write_to_trial(study, trial, [network, index])
+        LINEAGE.write_to_trial(study, trial, lineage.record(identity.token))
         if index == len(self._schedule) - 1:
-            pin(study, trial)
+            PINNED.write_to_trial(study, trial, True)
 
     def infer_relative_search_space(
         self,
@@ -227,7 +220,8 @@ class ReplaySampler(BaseSampler):
                     "steps are trained one after another: give each worker a study of its own. "
                     "If no process works on it any more, pass it to `epbt_optuna.resume`."
                 )
-            if other.state == TrialState.COMPLETE and _POSITION_KEY in other.system_attrs:
+            is_of_replay = REPLAY_POSITION.of_trial(other.number, other.system_attrs) is not None
+            if other.state == TrialState.COMPLETE and is_of_replay:
                 newest = other
         return newest
 
@@ -247,19 +241,22 @@ class ReplaySampler(BaseSampler):
                     f"Trial {trial.number} was enqueued with {name}={value!r}, but trains step "
                     f"{index} of the schedule, which has {dict(params)}."
                 )
-        retried = trial.system_attrs.get(_POSITION_KEY)
+        retried = REPLAY_POSITION.of_trial(trial.number, trial.system_attrs)
         if retried is not None and tuple(retried) != (network, index):
             raise ValueError(
                 f"Trial {trial.number} retries step {retried[1]} of network {retried[0]}, which "
                 "another trial has trained since."
             )
 
-    def _record_schedule(self, study: Study) -> None:
+    def _record_schedule(self, study: Study, trial: FrozenTrial) -> StudyIdentity:
         """Record what is replayed, so that a study goes on with what it began with."""
-        if Generations.recorded(study) is None:
-            write_study_attr(study, _SCHEDULE_KEY, self._digest)
-            _ONE_AT_A_TIME.record(study)
-        recorded = read_study_attr(study, _SCHEDULE_KEY)
+        attrs = read_study_attrs(study)
+        identity = StudyIdentity.drawn(study, trial.number, attrs)
+        if Generations.recorded(study, attrs) is None:
+            REPLAYED.write_to_study(study, self._digest)
+            _ONE_AT_A_TIME.record(study, attrs)
+            return identity
+        recorded = REPLAYED.of_study(study, attrs)
         if recorded is None:
             raise ValueError(
                 f"Study {study.study_name!r} was begun with another sampler of epbt_optuna: "
@@ -270,3 +267,4 @@ class ReplaySampler(BaseSampler):
                 f"Study {study.study_name!r} was begun with another schedule: replay this one in "
                 "a study of its own."
             )
+        return identity

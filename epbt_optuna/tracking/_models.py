@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial
 
-from epbt_optuna.checkpoints.records import Record
+from epbt_optuna.checkpoints.records import CheckpointRecord
 from epbt_optuna.tracking._experiment import Experiment
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Models:
         """Make a trial's checkpoint the output of its run, if it is not yet."""
         from mlflow.entities import LoggedModelOutput
 
-        record = Record.own(trial.number, trial.system_attrs)
+        record = CheckpointRecord.own(trial.number, trial.system_attrs, None)
         if record is None or not record.final:
             return
         client = self._experiment.client
@@ -72,7 +72,7 @@ class Models:
             client.log_inputs(run_id, models=[LoggedModelInput(model_id)])
             client.set_tag(run_id, PARENT_MODEL_TAG, model_id)  # searches do not tell of inputs
 
-    def _create(self, number: int, run_id: str, record: Record) -> str:
+    def _create(self, number: int, run_id: str, record: CheckpointRecord) -> str:
         """Create a model as `mlflow.create_external_model` does.
 
         That function goes by the process's own tracking URI, and uploads a file that only the

@@ -5,7 +5,8 @@
     python -m examples.paper report
 
 A config (`configs`) says what is learnt; an arm (`arms`) says how. One arm on one seed is a job
-(`jobs`) and leaves one small JSON file (`results`), of which `report` makes tables and figures.
+(`jobs`) and leaves a line in the config's file (`results`), of which `report` makes tables and
+figures.
 """
 
 

@@ -17,7 +17,7 @@ from examples.paper.configs import CONFIGS, config_named
 from examples.paper.data import load
 from examples.paper.jobs import run_job
 from examples.paper.report import write_report
-from examples.paper.results import Job, is_done
+from examples.paper.results import Job, not_done, results_file
 from examples.runner import run_jobs
 
 
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> None:
         for seed in range(options.first_seed, options.first_seed + options.seeds)
         for name, arm in arms_named(options.arms).items()
     ]
-    to_do = [job for job in jobs if not is_done(job, options.results)]
+    to_do = not_done(jobs, results_file(options.results, config.name))
     print(f"{config.name}: {len(to_do)} of {len(jobs)} jobs to do; results in {options.results}.")
     if not to_do:
         return

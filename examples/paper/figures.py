@@ -5,18 +5,21 @@ The same results make the same bytes: no date, and identifiers from a fixed salt
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from epbt_optuna.visualization.matplotlib import plot_comparison
 from examples.paper.results import Result
 from examples.paper.shapes import two_class_loss
 from examples.paper.statistics import summarise
+
+# Okabe and Ito (2008): colour-blind readers can tell them apart.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 
 STYLE: Any = {
     "axes.grid": True,
@@ -38,14 +41,45 @@ def draw_accuracies(arms: Mapping[str, Sequence[Result]], path: Path) -> None:
         arms: Results by the name in the legend.
         path: The SVG to write.
     """
-    runs = {
-        name: [[(point.epoch, 100 * point.test) for point in r.outcome.curve] for r in results]
-        for name, results in arms.items()
-    }
+    curves = {name: mean_curve(results) for name, results in arms.items()}
+    last = max(epochs[-1] for epochs, _, _ in curves.values())
+    middle = (min(epochs[0] for epochs, _, _ in curves.values()) + last) / 2
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9, 7))
-        plot_comparison(runs, value_name="test accuracy, %", figure=figure)
+        panels = zoomed, whole = figure.subplots(2, 1)
+        for axes in panels:
+            for index, (name, (epochs, means, errors)) in enumerate(curves.items()):
+                colour = COLOURS[index % len(COLOURS)]
+                low, high = means - errors, means + errors
+                axes.fill_between(epochs, low, high, color=colour, alpha=0.2, linewidth=0)
+                label = f"{name} (n = {len(arms[name])})"
+                axes.plot(epochs, means, color=colour, label=label)
+            axes.tick_params(colors="#222222")
+            axes.grid(color="#E8E8E8", linewidth=0.8)
+            axes.set_axisbelow(True)
+            axes.set_ylabel("test accuracy, %")
+        low, high = range_of_values(curves.values(), middle)
+        margin = 0.02 * (last - middle)
+        zoomed.set_xlim(middle - margin, last + margin)
+        zoomed.set_ylim(low, high)
+        zoomed.set_title("Mean over n runs ± standard error (band)", loc="left", pad=12)
+        zoomed.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
+        frame = Rectangle((middle, low), last - middle, high - low, fill=False, edgecolor="#7F7F7F")
+        whole.add_patch(frame)
+        whole.set_xlabel("epochs of training")
         save(figure, path)
+
+
+def range_of_values(curves: Iterable[tuple[Any, Any, Any]], first: float) -> tuple[float, float]:
+    """Return the range of means and errors from an epoch on, with 5 % on both sides."""
+    bounds = [
+        (means + sign * errors)[epochs >= first]
+        for epochs, means, errors in curves
+        for sign in (-1, 1)
+    ]
+    low, high = np.min(np.concatenate(bounds)), np.max(np.concatenate(bounds))
+    margin = 0.05 * (high - low) or 1.0
+    return low - margin, high + margin
 
 
 def mean_curve(results: Sequence[Result]) -> tuple[Any, Any, Any]:

@@ -1,12 +1,12 @@
-"""Jobs: one arm on one seed, run to its result file in a worker process."""
+"""Jobs: one arm on one seed, run to its line of the result file in a worker process."""
 
 from __future__ import annotations
 
+import json
 import platform
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import optuna
@@ -17,7 +17,14 @@ from examples.paper.arms import SearchArm, SingleNetwork
 from examples.paper.data import make_split
 from examples.paper.evolution import run_evolution
 from examples.paper.outcome import Outcome
-from examples.paper.results import Job, check_settings, read_json, write_json
+from examples.paper.results import (
+    Job,
+    Record,
+    add_record,
+    check_settings,
+    results_file,
+    write_whole,
+)
 from examples.paper.search import run_search
 from examples.paper.single import run_single
 from examples.paper.stopwatch import Stopwatch, add_seconds
@@ -27,7 +34,7 @@ from examples.paper.training import Progress, Workbench
 def run_job(
     job: Job, results: Path, work: Path, data: Path, device: str, progress: Progress
 ) -> None:
-    """Run a job, or go on with it, until its result file is written; then clean up."""
+    """Run a job, or go on with it, until its result is written; then clean up."""
     torch.set_num_threads(1)
     torch.backends.cudnn.benchmark = True
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -41,7 +48,8 @@ def run_job(
     )
     bench.stopwatch.lap()  # loading data is no stage
     outcome, seconds = run_arm(job, bench, folder, progress)
-    write_json(job.path(results), record_of(job, outcome, seconds, device))
+    record = record_of(job, outcome, seconds, device)
+    add_record(results_file(results, job.config.name), record)
     shutil.rmtree(folder)
 
 
@@ -53,9 +61,9 @@ def claim(folder: Path, job: Job) -> None:
     """
     path = folder / "settings.json"
     if path.exists():
-        check_settings(path, read_json(path), job)
+        check_settings(str(path), json.loads(path.read_text(encoding="utf-8")), job)
     else:
-        write_json(path, job.settings)
+        write_whole(path, json.dumps(job.settings, sort_keys=True))
 
 
 def run_arm(
@@ -72,8 +80,8 @@ def run_arm(
     return outcome, add_seconds([seconds, bench.stopwatch.lap()])
 
 
-def record_of(job: Job, outcome: Outcome, seconds: dict[str, float], device: str) -> dict[str, Any]:
-    """Return what the result file holds."""
+def record_of(job: Job, outcome: Outcome, seconds: dict[str, float], device: str) -> Record:
+    """Return what the result file says of the job."""
     return {
         "settings": job.settings,
         "digest": job.digest,

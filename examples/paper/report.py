@@ -38,11 +38,7 @@ def write_report(results: Path, page: Path) -> None:
 
 def read_all(results: Path) -> t.ByConfig:
     """Read all results by config and arm, in the order of the program's own lists."""
-    unknown = sorted(
-        folder.name
-        for folder in results.glob("*/")
-        if folder.name not in CONFIGS and any(folder.glob("*.json"))
-    )
+    unknown = sorted(path.stem for path in results.glob("*.jsonl") if path.stem not in CONFIGS)
     if unknown:
         raise ExperimentError(f"{results} holds results of unknown configs: {', '.join(unknown)}.")
     configs = {}
@@ -177,7 +173,7 @@ PREFACE = """\
 # The paper's experiments
 
 Made by `python -m examples.paper report`; do not edit. Every number is computed from the files
-`{folder}/CONFIG/ARM-seedK.json`, one for each arm and seed, which hold the settings, the device,
+`{folder}/CONFIG.jsonl`, whose lines, one for each arm and seed, hold the settings, the device,
 the versions, the test accuracy after every epoch or generation, the time by stage and the
 hyperparameters along the best ancestry. All arms of a config and seed share images, wrong labels,
 network, initial weights of the first network, batch size and the learning rate by epoch."""

@@ -1,16 +1,20 @@
-"""Result files: one small JSON a job, with all that a table or a figure is made of.
+"""Result files: one a config, with a line of JSON for each job, sorted by arm and seed.
 
-A file carries the settings it was made with and their digest. A file of other settings is never
-mixed in or overwritten: it is an error that names the file and what differs.
+A line is all that a table or a figure is made of, and carries the settings it was made with and
+their digest. A line of other settings is never mixed in: it is an error that names the file, the
+job and what differs.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+from filelock import FileLock
 
 from examples.paper import ExperimentError
 from examples.paper.arms import ARMS, Arm, SingleNetwork
@@ -19,6 +23,9 @@ from examples.paper.outcome import Outcome, Point
 
 FORMAT = 1
 """Raise it when what is measured changes: results of another format are refused."""
+
+Record: TypeAlias = dict[str, Any]
+"""A line of a result file as read: what `jobs.record_of` makes."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """What files and folders of the job are called."""
+        """What messages and the job's folder call it."""
         return f"{self.arm_name}-seed{self.seed}"
 
     @property
@@ -65,30 +72,24 @@ class Job:
         single = isinstance(self.arm, SingleNetwork)
         return self.config.n_epochs if single else self.config.n_epochs_of_epbt
 
-    def path(self, results: Path) -> Path:
-        """Return where the result file is, within the folder of all results."""
-        return results / self.config.name / f"{self.name}.json"
-
 
 @dataclass(frozen=True)
 class Result:
-    """A result file as read.
+    """What a job left.
 
     Attributes:
-        path: Where it is.
         arm: The arm's name.
         seed: The seed.
         outcome: What was measured.
         seconds: Time by stage.
-        record: The whole file.
+        record: The whole line.
     """
 
-    path: Path
     arm: str
     seed: int
     outcome: Outcome
     seconds: dict[str, float]
-    record: dict[str, Any]
+    record: Record
 
     @property
     def accuracy(self) -> float:
@@ -107,37 +108,73 @@ def digest_of(settings: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def write_json(path: Path, record: dict[str, Any]) -> None:
-    """Write a file whole or not at all, each key on a line of its own."""
+def results_file(results: Path, config: str) -> Path:
+    """Return the result file of a config."""
+    return results / f"{config}.jsonl"
+
+
+def add_record(path: Path, record: Record) -> None:
+    """Add a job's record to its config's file, in place of an older one of the same job.
+
+    Raises:
+        ExperimentError: The file holds something else than records.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Jobs end at the same time, in the workers of one program or of several. Each replaces the
+    # file by one with its own line more; without the lock, the second of two that had read the
+    # same file would drop the first one's line. The lock ends with the process that holds it, and
+    # one that dies here leaves the old file or the new one. So readers need no lock.
+    with FileLock(f"{path}.lock"):
+        records = {**read_records(path), key_of(record): record}
+        write_whole(path, "".join(line_of(records[key]) for key in sorted(records)))
+
+
+def key_of(record: Record) -> tuple[str, int]:
+    """Return whose record it is: arm and seed."""
+    return record["settings"]["arm"]["name"], record["seed"]
+
+
+def line_of(record: Record) -> str:
+    """Return a record as a line: its own keys in their order, sorted ones within."""
+    items = (f"{json.dumps(key)}: {json.dumps(record[key], sort_keys=True)}" for key in record)
+    return "{" + ", ".join(items) + "}\n"
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    lines = [f"{json.dumps(key)}: {json.dumps(record[key], sort_keys=True)}" for key in record]
-    part.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    part.write_text(text, encoding="utf-8")
     part.replace(path)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
+def read_records(path: Path) -> dict[tuple[str, int], Record]:
+    """Read a result file by arm and seed; there are none before a job has ended.
 
     Raises:
-        ExperimentError: It is none.
+        ExperimentError: A line is no record, or two are of the same arm and seed.
     """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ExperimentError(f"{path} is not a result file: {error}") from error
-    if not isinstance(record, dict):
-        raise ExperimentError(f"{path} is not a result file: it holds no object.")
-    return record
+    records: dict[tuple[str, int], Record] = {}
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+            key = key_of(record)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ExperimentError(f"{path}, line {number}, is not a result: {error}") from error
+        if key in records:
+            raise ExperimentError(f"{path}, line {number}, is a second {key[0]}-seed{key[1]}.")
+        records[key] = record
+    return records
 
 
-def check_settings(path: Path, found: Any, job: Job) -> None:
-    """Raise unless a file was made with the settings that the job has now."""
+def check_settings(place: str, found: Any, job: Job) -> None:
+    """Raise unless what is in a place was made with the settings that the job has now."""
     if found == job.settings:
         return
     differences = "; ".join(differences_between(found, job.settings))
     raise ExperimentError(
-        f"{path} was made with other settings than config {job.config.name!r} and arm "
+        f"{place} was made with other settings than config {job.config.name!r} and arm "
         f"{job.arm_name!r} have now: {differences}. Move it away, or undo the change."
     )
 
@@ -153,48 +190,51 @@ def differences_between(old: Any, new: Any, name: str = "settings") -> list[str]
     return [] if old == new else [f"`{name}` was {old!r} and is {new!r}"]
 
 
-def is_done(job: Job, results: Path) -> bool:
-    """Return whether the job's result is there.
+def not_done(jobs: Sequence[Job], path: Path) -> list[Job]:
+    """Return the jobs of a config that its result file lacks.
 
     Raises:
-        ExperimentError: A result is there, of other settings.
+        ExperimentError: It has one, of other settings.
     """
-    path = job.path(results)
-    if not path.exists():
-        return False
-    check_settings(path, read_json(path).get("settings"), job)
-    return True
+    records = read_records(path)
+    for job in jobs:
+        if record := records.get((job.arm_name, job.seed)):
+            check_settings(f"{job.name} in {path}", record["settings"], job)
+    return [job for job in jobs if (job.arm_name, job.seed) not in records]
 
 
 def read_results(results: Path, config: str) -> list[Result]:
     """Read all results of a config, by arm and seed.
 
     Raises:
-        ExperimentError: A file is foreign: of another config, arm, seed or settings.
+        ExperimentError: A line is foreign: of another config, arm or settings.
     """
-    return [read_result(path, config) for path in sorted((results / config).glob("*.json"))]
+    path = results_file(results, config)
+    records = read_records(path)
+    return [
+        read_result(f"{arm}-seed{seed} in {path}", config, records[arm, seed])
+        for arm, seed in sorted(records)
+    ]
 
 
-def read_result(path: Path, config: str) -> Result:
-    record = read_json(path)
+def read_result(place: str, config: str, record: Record) -> Result:
+    arm, seed = key_of(record)
     try:
-        arm, seed = record["settings"]["arm"]["name"], record["seed"]
         outcome = Outcome(
             curve=[Point(*point) for point in record["curve"]],
             epochs_trained=record["epochs_trained"],
             losses_explored=record["losses_explored"],
             ancestry=record["ancestry"],
         )
-        result = Result(path, arm, seed, outcome, record["seconds"], record)
+        result = Result(arm, seed, outcome, record["seconds"], record)
     except (KeyError, TypeError) as error:
-        raise ExperimentError(f"{path} is not a result file: it lacks {error}.") from error
+        raise ExperimentError(f"{place} is not a result: it lacks {error}.") from error
     if arm not in ARMS or config not in CONFIGS:
-        raise ExperimentError(f"{path} is of config {config!r} and arm {arm!r}, not both known.")
+        raise ExperimentError(f"{place} is of config {config!r} and arm {arm!r}, not both known.")
     job = Job(CONFIGS[config], arm, ARMS[arm], seed)
-    check_settings(path, record["settings"], job)
-    if path.name != job.path(path.parent).name or record.get("digest") != job.digest:
+    check_settings(place, record["settings"], job)
+    if record.get("digest") != job.digest:
         raise ExperimentError(
-            f"{path} holds {job.name} with digest {record.get('digest')!r}, not what its name and "
-            f"settings say ({path.stem}, {job.digest!r})."
+            f"{place} has digest {record.get('digest')!r}, but its settings have {job.digest!r}."
         )
     return result

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from statistics import mean, stdev
+from statistics import fmean, stdev
 from typing import Literal
 
 from scipy import stats
@@ -31,7 +31,7 @@ class Summary:
 
 def summarise(values: Sequence[float]) -> Summary:
     sd = stdev(values) if len(values) > 1 else float("nan")
-    return Summary(mean(values), sd, len(values))
+    return Summary(fmean(values), sd, len(values))
 
 
 @dataclass(frozen=True)
@@ -80,18 +80,11 @@ def compare(
             "(`--seeds`), or move what is there away."
         )
     differences = summarise([ours[seed] - theirs[seed] for seed in seeds])
-    half_width = differences.se * float(stats.t.ppf((1 + CONFIDENCE) / 2, len(seeds) - 1))
-    return Comparison(
-        difference=differences.mean,
-        low=differences.mean - half_width,
-        high=differences.mean + half_width,
-        p=p_value(differences),
-        n=len(seeds),
-    )
-
-
-def p_value(differences: Summary) -> float:
-    """Two-sided, of the mean being zero; differences that are all alike leave no doubt."""
-    if differences.sd == 0:
-        return 0.0 if differences.mean else 1.0
-    return 2 * float(stats.t.sf(abs(differences.mean) / differences.se, differences.n - 1))
+    if differences.sd <= 1e-12 * abs(differences.mean):  # alike but for rounding: no t, no doubt
+        low = high = differences.mean
+        p = 0.0 if differences.mean else 1.0
+    else:
+        test = stats.ttest_rel([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds])
+        low, high = map(float, test.confidence_interval(CONFIDENCE))
+        p = float(test.pvalue)
+    return Comparison(differences.mean, low, high, p, n=len(seeds))

@@ -180,6 +180,8 @@ ATTRIBUTES: dict[str, type] = {  # `object`: to be there is enough
     "study._storage._backend.url": str,
     "study._storage._lock": object,
     "study._storage._studies": dict,
+    "study._storage._study_id_and_number_to_trial_id": dict,
+    "study._storage._trial_id_to_study_id_and_number": dict,
     "study._stop_flag": bool,
     "study._study_id": int,
     "study._thread_local.cached_all_trials": type(None),

@@ -14,7 +14,7 @@ from examples.paper.__main__ import main
 from examples.paper.arms import ARMS
 from examples.paper.configs import CONFIGS, DIGITS
 from examples.paper.report import write_report
-from examples.paper.results import Job, read_json, write_json
+from examples.paper.results import Job, add_record, line_of, read_records, results_file
 
 SEEDS = range(3)
 
@@ -23,11 +23,15 @@ SEEDS = range(3)
 def results(tmp_path: Path) -> Path:
     """Made-up results of two configs, in the format of real ones."""
     folder = tmp_path / "docs" / "results"
+    folder.mkdir(parents=True)
     for config in (CONFIGS["digits-clean"], CONFIGS["digits-noisy"]):
-        for rank, name in enumerate(ARMS):
-            for seed in SEEDS:
-                job = Job(config, name, ARMS[name], seed)
-                write_json(job.path(folder), record_of(job, rank))
+        jobs = [
+            (Job(config, name, ARMS[name], seed), rank)
+            for rank, name in enumerate(ARMS)
+            for seed in SEEDS
+        ]
+        lines = [line_of(record_of(job, rank)) for job, rank in jobs]
+        results_file(folder, config.name).write_text("".join(lines), encoding="utf-8")
     return folder
 
 
@@ -88,14 +92,14 @@ def test_wins_and_losses_are_read_from_the_files_not_written_by_hand(
     said = [line for line in page.read_text(encoding="utf-8").splitlines() if "`epbt` wins" in line]
     assert len(said) == 2
     assert "`cross-entropy`" in said[0].split("; ties")[0]
-    add_to_accuracy(results / "digits-clean", "epbt", -0.4)
+    add_to_accuracy(results / "digits-clean.jsonl", "epbt", -0.4)
     write_report(results, page)
     text = page.read_text(encoding="utf-8")
     assert "- `digits-clean`, `epbt` wins 0; ties 0; loses" in text
 
 
 def test_in_short_each_group_is_stood_for_by_its_best(results: Path, page: Path) -> None:
-    add_to_accuracy(results / "digits-noisy", "label-smoothing", 0.3)
+    add_to_accuracy(results / "digits-noisy.jsonl", "label-smoothing", 0.3)
     write_report(results, page)
     lines = page.read_text(encoding="utf-8").splitlines()
     clean, noisy = (line for line in lines if re.match(r"\| `digits-\w+` \| \d", line))
@@ -106,18 +110,20 @@ def test_in_short_each_group_is_stood_for_by_its_best(results: Path, page: Path)
 def test_the_safe_candidate_is_the_one_with_the_best_mean_over_clean_and_noisy_digits(
     results: Path, page: Path
 ) -> None:
-    add_to_accuracy(results / "digits-noisy", "safe-founders", 0.2)  # and not on clean ones alone
-    add_to_accuracy(results / "digits-clean", "safe-no-elites", 0.1)
+    add_to_accuracy(
+        results / "digits-noisy.jsonl", "safe-founders", 0.2
+    )  # and not on clean ones alone
+    add_to_accuracy(results / "digits-clean.jsonl", "safe-no-elites", 0.1)
     write_report(results, page)
     text = page.read_text(encoding="utf-8")
     assert "Chosen on `digits-clean` and `digits-noisy`: `safe-founders`" in text
 
 
-def add_to_accuracy(folder: Path, arm: str, more: float) -> None:
-    for path in folder.glob(f"{arm}-seed*.json"):
-        record = read_json(path)
-        record["curve"] = [[epoch, value, test + more] for epoch, value, test in record["curve"]]
-        write_json(path, record)
+def add_to_accuracy(path: Path, arm: str, more: float) -> None:
+    for (name, _), record in read_records(path).items():
+        if name == arm:
+            curve = [[epoch, value, test + more] for epoch, value, test in record["curve"]]
+            add_record(path, {**record, "curve": curve})
 
 
 def test_every_file_named_and_every_config_counted_is_there(results: Path, page: Path) -> None:
@@ -129,8 +135,13 @@ def test_every_file_named_and_every_config_counted_is_there(results: Path, page:
 
 
 def test_one_seed_is_too_few_for_the_tests(results: Path, page: Path) -> None:
-    for seed in (1, 2):
-        (results / "digits-noisy" / f"cross-entropy-seed{seed}.json").unlink()
+    path = results / "digits-noisy.jsonl"
+    kept = [
+        line_of(record)
+        for (name, seed), record in read_records(path).items()
+        if name != "cross-entropy" or seed == 0
+    ]
+    path.write_text("".join(kept), encoding="utf-8")
     with pytest.raises(ExperimentError, match=r"'cross-entropy' of config 'digits-noisy' share 1"):
         write_report(results, page)
 
@@ -140,32 +151,40 @@ def test_a_folder_without_results_says_how_to_make_some(tmp_path: Path) -> None:
         write_report(tmp_path, tmp_path / "page.md")
 
 
-def change(path: Path, old: str, new: str) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert old in text
-    path.write_text(text.replace(old, new), encoding="utf-8")
+def change(path: Path, job: tuple[str, int], old: str, new: str) -> None:
+    """Change the line of a job."""
+    line = line_of(read_records(path)[job])
+    assert old in line
+    text = path.read_text(encoding="utf-8").replace(line, line.replace(old, new))
+    path.write_text(text, encoding="utf-8")
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"momentum": 0.9', '"momentum": 0.8', r"epbt-seed0.json was made .*`momentum` was 0.8"),
-        ('"seed": 0', '"seed": 1', r"holds epbt-seed1 .* not what its name"),
+        (
+            '"momentum": 0.9',
+            '"momentum": 0.8',
+            r"epbt-seed0 in .*clean.jsonl was made .*`momentum` was 0.8",
+        ),
+        ('"seed": 0', '"seed": 1', r"clean.jsonl, line \d+, is a second epbt-seed1"),
+        ('"digest": "', '"digest": "0', r"epbt-seed0 in .* has digest '0"),
         ('"name": "epbt"', '"name": "gone"', r"arm 'gone', not both known"),
         ('"curve"', '"curved"', r"it lacks 'curve'"),
-        ("{\n", "", r"is not a result file"),
+        ('"seed"', '"seeds"', r"line \d+, is not a result: 'seed'"),
+        ('{"settings"', '"settings"', r"line \d+, is not a result"),
     ],
 )
 def test_a_foreign_or_broken_result_is_named(
     results: Path, page: Path, old: str, new: str, message: str
 ) -> None:
-    change(results / "digits-clean" / "epbt-seed0.json", old, new)
+    change(results / "digits-clean.jsonl", ("epbt", 0), old, new)
     with pytest.raises(ExperimentError, match=message):
         write_report(results, page)
 
 
 def test_results_of_an_unknown_config_are_named(results: Path, page: Path) -> None:
-    (results / "digits-clean").rename(results / "digits-old")
+    (results / "digits-clean.jsonl").rename(results / "digits-old.jsonl")
     with pytest.raises(ExperimentError, match=r"unknown configs: digits-old"):
         write_report(results, page)
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -18,7 +17,7 @@ from examples.paper.configs import CONFIGS, DIGITS, Config
 from examples.paper.evolution import make_sampler
 from examples.paper.genomes import founders
 from examples.paper.jobs import run_job
-from examples.paper.results import Job, read_json
+from examples.paper.results import Job, Record, read_records, results_file
 from examples.paper.training import Workbench
 
 TINY = replace(
@@ -34,11 +33,11 @@ def run(
     config: Config = TINY,
     data: Path = Path(),
     progress: Callable[[int], None] = lambda _: None,
-) -> dict[str, Any]:
+) -> Record:
     job = Job(config, arm, ARMS[arm], seed=1)
     run_job(job, folder / "results", folder / "work", data, "cpu", progress)
     assert not (folder / "work" / config.name / job.name).exists()
-    return read_json(job.path(folder / "results"))
+    return read_records(results_file(folder / "results", config.name))[arm, job.seed]
 
 
 @pytest.mark.parametrize("name", ARMS)

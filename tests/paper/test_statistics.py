@@ -40,7 +40,7 @@ def test_only_seeds_that_both_have_are_compared() -> None:
 @pytest.mark.parametrize(
     ("differences", "verdict"),
     [((1.0, 1.1, 0.9), "wins"), ((-1.0, -1.1, -0.9), "loses"), ((1.0, -1.0, 0.1), "ties"),
-     ((0.0, 0.0, 0.0), "ties"), ((0.5, 0.5, 0.5), "wins")],
+     ((0.0, 0.0, 0.0), "ties"), ((0.5, 0.5, 0.5), "wins"), ((0.3, 0.1 + 0.2, 0.3), "wins")],
 )  # fmt: skip
 def test_a_win_is_an_interval_that_leaves_out_zero(
     differences: tuple[float, ...], verdict: str

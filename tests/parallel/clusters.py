@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import ray
@@ -21,19 +22,14 @@ _SECONDS = 60.0
 
 
 class Nodes:
-    """The nodes, one core each; this process is connected to the first, which has none.
+    """The nodes, one core each; this process is connected to the first, which has none."""
 
-    Args:
-        folder: For Ray's logs and sockets; its path must be short.
-    """
-
-    def __init__(self, folder: str) -> None:
+    def __init__(self) -> None:
         self._cluster = Cluster(
             initialize_head=True,
             head_node_args={
                 "num_cpus": 0,
                 "include_dashboard": False,
-                "temp_dir": folder,
                 # A node that went away is noticed in a second: Ray's default is half a minute.
                 "_system_config": {
                     "health_check_initial_delay_ms": 0,
@@ -77,24 +73,27 @@ def is_alive(node_id: str) -> bool:
 @contextmanager
 def nodes(n_nodes: int) -> Iterator[Nodes]:
     """Start a cluster, and connect this process to it."""
-    folder = tempfile.mkdtemp(prefix="epbt-ray-")
     cluster = None
-    try:
-        cluster = Nodes(folder)
-        for _ in range(n_nodes):
-            cluster.add()
-        ray.init(address=cluster.address, logging_level=logging.WARNING, log_to_driver=False)
-        yield cluster
-    finally:
-        ray.shutdown()
-        if cluster is not None:
-            cluster.shut_down()
-        shutil.rmtree(folder, ignore_errors=True)
+    # Ray also notes the newest cluster in its default folder, whatever folder a cluster is given,
+    # and fails if nobody has made that one. So the default itself is ours: the note of a cluster
+    # that somebody else runs on this machine stays as it is.
+    folder = tempfile.mkdtemp(prefix="ray-")  # short, as paths of sockets must be
+    with patch.dict(os.environ, RAY_TMPDIR=folder, OMP_NUM_THREADS="1"):
+        try:
+            cluster = Nodes()
+            for _ in range(n_nodes):
+                cluster.add()
+            ray.init(address=cluster.address, logging_level=logging.WARNING, log_to_driver=False)
+            yield cluster
+        finally:
+            ray.shutdown()
+            if cluster is not None:
+                cluster.shut_down()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def two_nodes() -> Iterator[Nodes]:
     """A cluster of two nodes; a test that removes one adds another."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     with nodes(2) as cluster:
         yield cluster

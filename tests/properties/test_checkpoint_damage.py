@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 from epbt_optuna import CheckpointError, CheckpointStore
 from epbt_optuna.checkpoints.archives import pack, unpack
-from epbt_optuna.checkpoints.states import UnreadableError
+from epbt_optuna.checkpoints.format import UnreadableError
 from tests.properties.test_checkpoint_states import same
 
 N_MUTATIONS = 1000
@@ -133,13 +133,13 @@ class Target:
         (self._path,) = folder.iterdir()
         self.data = self._path.read_bytes()
 
-    def load(self, data: bytes, *, vouched_for: bool) -> Any:
+    def load(self, data: bytes, *, vouched_for: bool, mmap: bool = False) -> Any:
         """Load these bytes in place of the trial's own, with their digest in its record or not."""
         self._path.unlink()  # what is mapped into memory from the last file stays as it was
         self._path.write_bytes(data)
         recorded = data if vouched_for else self.data
         self._record(size=len(recorded), sha256=hashlib.sha256(recorded).hexdigest())
-        return self._checkpoints.load(self._trial)
+        return self._checkpoints.load(self._trial, mmap=mmap)
 
     def _record(self, **changes: Any) -> None:
         storage, trial_id = self._trial.storage, self._trial._trial_id
@@ -180,12 +180,12 @@ def test_a_damaged_checkpoint_is_the_state_that_was_saved_or_an_error(
 
 
 @settings(max_examples=N_MUTATIONS)
-@given(by=mutations())
+@given(by=mutations(), mmap=st.booleans())
 def test_damaged_bytes_with_their_digest_in_the_record_are_a_whole_state_or_an_error(
-    target: Target, by: list[Mutation]
+    target: Target, by: list[Mutation], mmap: bool
 ) -> None:
     with suppress(CheckpointError):
-        read_whole(target.load(mutated(target.data, by), vouched_for=True))
+        read_whole(target.load(mutated(target.data, by), vouched_for=True, mmap=mmap))
 
 
 # Pickle programs: a checkpoint is an archive with one of them, which tells how to rebuild the state
@@ -202,13 +202,13 @@ def with_program(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
 
 
 @settings(max_examples=N_MUTATIONS)
-@given(by=mutations())
+@given(by=mutations(), mmap=st.booleans())
 def test_a_changed_pickle_program_is_a_whole_state_or_an_error(
-    target: Target, by: list[Mutation]
+    target: Target, by: list[Mutation], mmap: bool
 ) -> None:
     data = with_program(target.data, lambda program: mutated(program, by))
     with suppress(CheckpointError):
-        read_whole(target.load(data, vouched_for=True))
+        read_whole(target.load(data, vouched_for=True, mmap=mmap))
 
 
 class Calls:
@@ -278,12 +278,11 @@ def test_a_damaged_archive_is_restored_at_its_place_or_refused(
 ) -> None:
     damaged = mutated(archive, by)
     with TemporaryDirectory() as folder:
-        file = Path(folder, "file.tar")
-        file.write_bytes(with_checksums(damaged) if is_hostile else damaged)
+        file = io.BytesIO(with_checksums(damaged) if is_hostile else damaged)
         restored = Path(folder, "inside", "restored")
         with suppress(UnreadableError, OSError):
             unpack(file, restored)
-        assert {*Path(folder).iterdir()} <= {file, restored.parent}
+        assert {*Path(folder).iterdir()} <= {restored.parent}
         assert {*restored.parent.iterdir()} <= {restored}
 
 

@@ -20,20 +20,18 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from optuna import Study
+from optuna.distributions import FloatDistribution
 
 import epbt_optuna.visualization as plotly_pictures
 import epbt_optuna.visualization.matplotlib as matplotlib_pictures
-from epbt_optuna.lineage import Schedule
+from epbt_optuna import EPBTSampler
+from epbt_optuna.lineage import Schedule, ScheduleStep
 from epbt_optuna.visualization._figure_data.lineage import lineage_info
-from tests.visualization.studies import STUDIES, eight_trials, theta_study
+from tests.visualization.studies import STUDIES, eight_trials, study_of, theta_study
 
 mpl.use("Agg")
 
 WITHOUT_BEST = {"one failed trial", "one running trial", "only failed and pruned"}
-RUNS = {
-    f"method {i}": [[(e, i + e + seed * 0.1) for e in range(5)] for seed in range(3)]
-    for i in range(9)
-}
 
 
 @pytest.fixture(autouse=True)
@@ -103,18 +101,55 @@ def test_a_loss_of_one_founder_is_drawn() -> None:
     render(matplotlib_pictures.plot_loss_functions(study))
 
 
-@pytest.mark.parametrize("runs", [RUNS, {"one": [[(0, 0.5)]]}])
-def test_comparisons_are_drawn_by_both_backends(runs: dict[str, Any]) -> None:
-    figure = plotly_pictures.plot_comparison(runs, error="sd", value_name="error (%)")
-    assert len(figure.data) == 4 * len(runs)  # a band and a mean in two panels
-    assert "standard deviation" in figure.layout.title.text
-    drawn = matplotlib_pictures.plot_comparison(runs, error="sd", value_name="error (%)")
-    assert [len(axes.lines) for axes in drawn] == [len(runs)] * 2
-    assert "standard deviation" in drawn[0].get_title(loc="left")
-    assert {axes.get_ylabel() for axes in drawn} == {"error (%)"}
-    styles = {(line.get_color(), line.get_linestyle()) for line in drawn[0].lines}
-    assert len(styles) == len(runs)  # more names than colours can still be told apart
-    render(drawn)
+def test_light_is_the_last_loss_that_trained() -> None:
+    study = theta_study(12)
+    figure = plotly_pictures.plot_loss_functions(study)
+    brightness = [
+        sum(int(channel) for channel in trace.line.color[4:-1].split(","))
+        for trace in figure.data[:-2]
+    ]
+    assert len(set(brightness)) > 1
+    assert brightness == sorted(brightness)
+    lines = matplotlib_pictures.plot_loss_functions(study)[0].lines
+    assert [sum(line.get_color()[:3]) for line in lines] == pytest.approx(
+        [channels / 255 for channels in brightness], abs=0.05
+    )
+
+
+@pytest.mark.parametrize(
+    ("n_generations", "n_ticks"), [(1, 1), (2, 2), (26, 26), (27, 14), (200, 20)]
+)
+def test_generations_have_a_tick_each_or_round_ones(n_generations: int, n_ticks: int) -> None:
+    study = study_of("CC" + "C" * (n_generations - 1), sampler=EPBTSampler(2, n_elites=1))
+    generations = matplotlib_pictures.plot_generations(study)[-1]
+    for axes in (generations, matplotlib_pictures.plot_lineage(study)):
+        left, right = axes.get_xlim()
+        ticks = [tick for tick in axes.get_xticks() if left <= tick <= right]
+        assert ticks == list(range(0, n_generations, -(-n_generations // n_ticks)))
+    for figure in (plotly_pictures.plot_generations(study), plotly_pictures.plot_lineage(study)):
+        assert figure.layout.xaxis.dtick == (1 if n_generations <= 26 else None)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (1e-3, 1.0, ["0.001", "0.01", "0.1", "1"]),
+        (20, 500, ["20", "50", "100", "200", "500"]),
+        (2.1, 4.7, ["2.5", "3", "3.5", "4", "4.5"]),
+    ],
+)
+def test_a_logarithmic_axis_has_round_ticks(low: float, high: float, expected: list[str]) -> None:
+    distributions = {"x": FloatDistribution(low, high, log=True)}
+    one = Schedule("one", distributions, (ScheduleStep(0, 0, 1, {"x": low}),))
+    (axes,) = matplotlib_pictures.plot_schedule(one)
+    render(axes)
+    bottom, top = axes.get_ylim()
+    labels = [
+        label.get_text()
+        for label in axes.get_yticklabels()
+        if bottom <= label.get_position()[1] <= top
+    ]
+    assert labels == expected
 
 
 def test_plotly_draws_each_kind_of_line_as_one_trace() -> None:

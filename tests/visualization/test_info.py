@@ -9,18 +9,11 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from epbt_optuna.lineage import Schedule, ScheduleStep
-from epbt_optuna.visualization._figure_data.comparison import comparison_info
 from epbt_optuna.visualization._figure_data.generations import generations_info
 from epbt_optuna.visualization._figure_data.loss_functions import loss_functions_info
 from epbt_optuna.visualization._figure_data.schedule import schedule_info
-from epbt_optuna.visualization._style import (
-    VIRIDIS,
-    colour_at,
-    generation_step,
-    grid_shape,
-    log_ticks,
-)
-from tests.visualization.studies import STUDIES, eight_trials, study_of, theta_study
+from epbt_optuna.visualization._style import grid_shape
+from tests.visualization.studies import STUDIES, eight_trials, theta_study
 
 # Generations
 
@@ -159,92 +152,10 @@ def test_a_study_without_losses_is_an_error_that_names_the_trial() -> None:
         loss_functions_info({}, "theta_", scaled=False)
 
 
-# Comparisons
-
-RUNS = {
-    "ours": [[(0, 0.1), (5, 0.4), (10, 0.8)], [(0, 0.3), (10, 0.6), (5, 0.6)]],
-    "theirs": [[(0, 0.2), (10, 0.5)]],
-}
-
-
-def test_means_and_errors_are_over_the_runs_at_each_epoch() -> None:
-    info = comparison_info(RUNS, "sd", None)
-    ours, theirs = info.lines
-    assert (ours.name, ours.n_runs, ours.epochs) == ("ours", 2, [0, 5, 10])
-    assert ours.means == pytest.approx([0.2, 0.5, 0.7])
-    assert ours.errors == pytest.approx([math.sqrt(0.02)] * 3)
-    assert theirs.errors == [0.0, 0.0]
-    assert info.error_name == "standard deviation"
-    standard = comparison_info(RUNS, "se", None)
-    assert standard.lines[0].errors == pytest.approx([0.1] * 3)
-    assert standard.error_name == "standard error"
-
-
-def test_runs_are_compared_where_all_of_a_name_have_a_value() -> None:
-    info = comparison_info({"a": [[(0, 1), (1, 2), (2, 9)], [(0, 3), (1, 4)]]}, "sd", None)
-    assert (info.lines[0].epochs, info.lines[0].means) == ([0, 1], [2, 3])
-
-
-def test_the_zoom_shows_the_later_half_with_its_bands_unless_told() -> None:
-    info = comparison_info(RUNS, "se", None)
-    assert info.zoom_epochs == (5.0, 10.0)
-    assert info.zoom_values == pytest.approx((0.4 - 0.02, 0.8 + 0.02))
-    assert comparison_info(RUNS, "se", 8).zoom_epochs == (8.0, 10.0)
-    single = comparison_info({"a": [[(3, 0.5)]]}, "se", None)
-    assert single.zoom_epochs == (3.0, 3.0)
-    assert single.zoom_values[0] < 0.5 < single.zoom_values[1]
-
-
-def test_a_study_is_its_best_fitness_after_each_generation_over_its_epochs() -> None:
-    info = comparison_info({"EPBT": [study_of("CPCCCFCC")]}, "se", None)
-    assert info.lines[0].epochs == [2, 4, 6]
-    assert info.lines[0].means == [3, 4, 7]
-
-
-def test_generations_before_anybody_was_evaluated_are_left_out() -> None:
-    info = comparison_info({"EPBT": [study_of("FFFFCC")]}, "se", None)
-    assert (info.lines[0].epochs, info.lines[0].means) == ([4], [5])
-
-
-@pytest.mark.parametrize(
-    ("runs", "options", "message"),
-    [
-        ({}, {}, "`runs` must name at least one"),
-        ({"a": []}, {}, r"`runs\['a'\]` must hold at least one run"),
-        ({"a": [[]]}, {}, r"A run in `runs\['a'\]` has no values"),
-        ({"a": [[(0, math.nan)]]}, {}, "must be finite but hold nan"),
-        ({"a": [[(0, 1.0)], [(1, 1.0)]]}, {}, "must share an epoch but share none"),
-        (RUNS, {"error": "iqr"}, r"`error` must be one of \('sd', 'se'\) but got 'iqr'"),
-        (RUNS, {"zoom_from": 11}, "`zoom_from` must be at most the last epoch, 10, but got 11"),
-        ({"a": [study_of("FF")]}, {}, r"A run in `runs\['a'\]` has no values"),
-    ],
-)
-def test_runs_that_cannot_be_compared_are_an_error_that_says_why(
-    runs: dict[str, list[list[tuple[float, float]]]], options: dict[str, object], message: str
-) -> None:
-    arguments = {"error": "se", "zoom_from": None, **options}
-    with pytest.raises(ValueError, match=message):
-        comparison_info(runs, **arguments)  # type: ignore[arg-type]
-
-
-def test_a_study_without_reports_has_no_epochs_to_compare_at() -> None:
-    with pytest.raises(ValueError, match=r"pass \(epoch, value\) pairs"):
-        comparison_info({"a": [theta_study(4, reports=0)]}, "se", None)
-
-
 # Style
 
 
-def test_colours_between_the_ends_of_a_scale_are_mixed() -> None:
-    assert colour_at(0.0) == VIRIDIS[0]
-    assert colour_at(1.0) == VIRIDIS[-1]
-    assert colour_at(0.5, ("#000000", "#64C832")) == "#326419"
-
-
-def test_ticks_and_panels_fit() -> None:
-    assert [generation_step(n) for n in (1, 26, 27, 60, 10_000)] == [1, 1, 2, 5, 10_000]
+def test_panels_fill_their_grid() -> None:
     assert [grid_shape(n) for n in (1, 2, 3, 4, 5, 6, 8, 9)] == [
         (1, 1), (1, 2), (1, 3), (2, 2), (2, 3), (2, 3), (2, 4), (3, 4),
     ]  # fmt: skip
-    assert log_ticks(0.9e-3, 1.1) == pytest.approx([1e-3, 1e-2, 0.1, 1])
-    assert log_ticks(15, 600) == pytest.approx([20, 50, 100, 200, 500])

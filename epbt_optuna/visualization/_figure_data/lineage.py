@@ -14,10 +14,10 @@ from epbt_optuna.visualization._style import number_text
 if TYPE_CHECKING:
     import networkx
 
-__all__ = ["LineageInfo", "LineageNode", "Point", "lineage_info"]
+__all__ = ["LineageInfo", "LineageNode", "Place", "lineage_info"]
 
-Point: TypeAlias = tuple[int, int]
-"""(generation, row)."""
+Place: TypeAlias = tuple[int, int]
+"""(generation, row): where a trial stands in the picture."""
 
 _STATES = {
     "COMPLETE": "complete",
@@ -59,7 +59,7 @@ class LineageNode(NamedTuple):
 
 
 class LineageInfo(NamedTuple):
-    """Everything that `plot_lineage` draws; a line is a list of points.
+    """Everything that `plot_lineage` draws; a line is a list of places.
 
     Attributes:
         study_name: The study's name.
@@ -79,10 +79,10 @@ class LineageInfo(NamedTuple):
     maximize: bool
     nodes: list[LineageNode]
     n_rows: int
-    inheritance: list[list[Point]]
-    crossover: list[list[Point]]
-    survival: list[list[Point]]
-    best_ancestry: list[Point]
+    inheritance: list[list[Place]]
+    crossover: list[list[Place]]
+    survival: list[list[Place]]
+    best_ancestry: list[Place]
     colour_range: tuple[float, float]
 
     @property
@@ -204,16 +204,16 @@ def _unfitness(node: LineageNode, maximize: bool) -> float:
     return -node.value if maximize else node.value
 
 
-def _edge(parent: LineageNode, child: LineageNode) -> list[Point]:
+def _edge(parent: LineageNode, child: LineageNode) -> list[Place]:
     """Return the line from a parent, where it was alive last before the child, to the child."""
     left = max(parent.generation, min(parent.last_generation, child.generation - 1))
     return [(left, parent.row), (child.generation, child.row)]
 
 
-def _best_ancestry(nodes: list[LineageNode]) -> list[Point]:
+def _best_ancestry(nodes: list[LineageNode]) -> list[Place]:
     """Return the line from the founder to the best trial, and on for as long as that one lives."""
     ancestors = [node for node in nodes if node.in_best_ancestry]
-    line: list[Point] = []
+    line: list[Place] = []
     for ancestor, child in pairwise(ancestors):
         line += [(ancestor.generation, ancestor.row), _edge(ancestor, child)[0]]
     for best in ancestors[-1:]:

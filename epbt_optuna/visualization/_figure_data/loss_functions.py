@@ -6,8 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from epbt_optuna._internal.extras import needs_torch
 from epbt_optuna.lineage import Schedule, ScheduleStep
-from epbt_optuna.visualization._figure_data.schedule import Source, schedule_of, times
+from epbt_optuna.lineage.losses import require_losses
+from epbt_optuna.visualization._figure_data.schedule import ScheduleSource, schedule_of, times
 
 __all__ = ["LossCurve", "LossFunctionsInfo", "LossPanel", "loss_functions_info"]
 
@@ -62,7 +64,7 @@ class LossFunctionsInfo(NamedTuple):
 
 
 def loss_functions_info(
-    source: Source | Mapping[str, Source], prefix: str, *, scaled: bool
+    source: ScheduleSource | Mapping[str, ScheduleSource], prefix: str, *, scaled: bool
 ) -> LossFunctionsInfo:
     """Read the losses along the ancestries; see `plot_loss_functions` for the arguments.
 
@@ -90,6 +92,7 @@ def loss_functions_info(
 
 
 def _panel(name: str, schedule: Schedule, y: list[float], prefix: str, scaled: bool) -> LossPanel:
+    require_losses(schedule, prefix)  # without one there is nothing to show, with torch or not
     starts, _ = times(schedule)
     curves = []
     for step, start in zip(schedule.steps, starts[:-1], strict=True):
@@ -107,9 +110,10 @@ def _scaled(losses: list[float]) -> list[float]:
 
 def _losses(schedule: Schedule, step: ScheduleStep, y: list[float], prefix: str) -> list[float]:
     """Compute equation (1) for two classes with outputs y and 1 − y, the first one true."""
-    import torch  # losses are not needed for the other pictures
+    with needs_torch("`plot_loss_functions`"):
+        import torch
 
-    from epbt_optuna.losses import TaylorGLOLoss
+        from epbt_optuna.losses import TaylorGLOLoss
 
     try:
         loss_fn = TaylorGLOLoss.from_params(step.params, prefix=prefix, reduction="none")

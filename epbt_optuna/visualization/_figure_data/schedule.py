@@ -16,9 +16,16 @@ from optuna.distributions import (
 
 from epbt_optuna.lineage import Schedule
 
-__all__ = ["ScheduleCurve", "ScheduleInfo", "Source", "schedule_info", "schedule_of", "times"]
+__all__ = [
+    "ScheduleCurve",
+    "ScheduleInfo",
+    "ScheduleSource",
+    "schedule_info",
+    "schedule_of",
+    "times",
+]
 
-Source: TypeAlias = Study | Schedule
+ScheduleSource: TypeAlias = Study | Schedule
 
 _MAX_CATEGORY_LENGTH = 12  # characters that fit between two panels
 
@@ -65,7 +72,7 @@ class ScheduleInfo(NamedTuple):
         return f"Schedule of {self.study_name}: {steps} along the ancestry"
 
 
-def schedule_info(source: Source, params: Sequence[str] | None) -> ScheduleInfo:
+def schedule_info(source: ScheduleSource, params: Sequence[str] | None) -> ScheduleInfo:
     """Read the hyperparameters along an ancestry; see `plot_schedule` for the arguments.
 
     Raises:
@@ -85,7 +92,7 @@ def schedule_info(source: Source, params: Sequence[str] | None) -> ScheduleInfo:
     return ScheduleInfo(schedule.study_name, starts, time_name, curves)
 
 
-def schedule_of(source: Source) -> Schedule:
+def schedule_of(source: ScheduleSource) -> Schedule:
     """Return the schedule of a study's best trial, or the schedule itself."""
     if isinstance(source, Study):
         return Schedule.from_study(source)

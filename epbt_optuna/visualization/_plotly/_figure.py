@@ -6,12 +6,12 @@ import html
 from typing import TYPE_CHECKING, Any
 
 from epbt_optuna.visualization._imports import require
-from epbt_optuna.visualization._style import INK
+from epbt_optuna.visualization._style import INK, MOST_GENERATION_TICKS
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["BLANK", "finish", "with_alpha"]
+__all__ = ["BLANK", "finish", "generation_axis"]
 
 BLANK = {"showticklabels": False, "showgrid": False, "ticks": ""}
 
@@ -35,7 +35,7 @@ def finish(figure: go.Figure, title: str, *, width: int, height: int, **layout: 
     )
 
 
-def with_alpha(colour: str, alpha: float) -> str:
-    """Return a hexadecimal colour in plotly's notation for translucent ones."""
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{alpha})"
+def generation_axis(n_generations: int) -> dict[str, Any]:
+    """Return an axis over generations with a tick for each, or fewer where they are too many."""
+    step = 1 if n_generations <= MOST_GENERATION_TICKS else None  # or as plotly thinks best
+    return {"range": [-0.6, n_generations - 0.4], "dtick": step}

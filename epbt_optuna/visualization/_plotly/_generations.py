@@ -8,13 +8,8 @@ from optuna import Study
 
 from epbt_optuna.visualization._figure_data.generations import GenerationsInfo, generations_info
 from epbt_optuna.visualization._imports import require
-from epbt_optuna.visualization._plotly._figure import BLANK, finish
-from epbt_optuna.visualization._style import (
-    COUNT_COLOURS,
-    DIVERSITY,
-    FITNESS_STYLES,
-    generation_step,
-)
+from epbt_optuna.visualization._plotly._figure import BLANK, finish, generation_axis
+from epbt_optuna.visualization._style import COUNT_COLOURS, DIVERSITY, FITNESS_STYLES
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -61,8 +56,7 @@ def _figure(info: GenerationsInfo) -> go.Figure:
             marker = {"color": COUNT_COLOURS[name]}
             label = f"{name} ({sum(counts)})"
             figure.add_bar(x=generations, y=counts, name=label, marker=marker, row=3, col=1)
-    step = generation_step(info.n_generations)
-    figure.update_xaxes(range=[-0.6, info.n_generations - 0.4], dtick=step)
+    figure.update_xaxes(**generation_axis(info.n_generations))
     figure.update_xaxes(title="generation", row=3)
     for row, name in enumerate(("fitness (value)", "diversity<br>of genomes", "trials"), start=1):
         figure.update_yaxes(title=name, row=row)

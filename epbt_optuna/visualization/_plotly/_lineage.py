@@ -11,19 +11,17 @@ from optuna import Study
 from epbt_optuna.visualization._figure_data.lineage import (
     LineageInfo,
     LineageNode,
-    Point,
+    Place,
     lineage_info,
 )
 from epbt_optuna.visualization._imports import require
-from epbt_optuna.visualization._plotly._figure import BLANK, finish, with_alpha
+from epbt_optuna.visualization._plotly._figure import BLANK, finish, generation_axis
 from epbt_optuna.visualization._style import (
     BEST,
     FAINT,
     GREY,
     INK,
     STATE_COLOURS,
-    VIRIDIS,
-    generation_step,
     number_text,
 )
 
@@ -63,15 +61,15 @@ def plot_lineage(study: Study) -> go.Figure:
 
 def _figure(info: LineageInfo) -> go.Figure:
     figure = require("plotly.graph_objects").Figure()
-    lines = [
-        ("crossover, from the mate", info.crossover, with_alpha(GREY, 0.35), 1, "dot"),
-        ("weights, from the parent", info.inheritance, with_alpha(INK, 0.4), 1, "solid"),
-        ("survives as an elite", info.survival, FAINT, 4, "solid"),
-        ("ancestry of the best", [info.best_ancestry], BEST, 4, "solid"),
+    lines: list[tuple[str, list[list[Place]], float, dict[str, Any]]] = [
+        ("crossover, from the mate", info.crossover, 0.35, {"color": GREY, "dash": "dot"}),
+        ("weights, from the parent", info.inheritance, 0.4, {"color": INK}),
+        ("survives as an elite", info.survival, 1, {"color": FAINT, "width": 4}),
+        ("ancestry of the best", [info.best_ancestry], 1, {"color": BEST, "width": 4}),
     ]
-    for name, paths, colour, width, dash in lines:
+    for name, paths, opacity, style in lines:
         if any(paths):
-            figure.add_trace(_lines(name, paths, color=colour, width=width, dash=dash))
+            figure.add_trace(_lines(name, paths, opacity, {"width": 1, **style}))
     for state, symbol in _SYMBOLS.items():
         marker = {"symbol": symbol, "size": 7, "color": STATE_COLOURS[state]}
         line = {"width": 1.5, "color": STATE_COLOURS[state]}
@@ -79,24 +77,23 @@ def _figure(info: LineageInfo) -> go.Figure:
     _add_nodes(figure, info, "complete", marker=_coloured(info))
     if info.best is not None:
         _add_best(figure, info.best)
-    figure.update_xaxes(
-        title="generation",
-        range=[-0.6, info.n_generations - 0.4],
-        dtick=generation_step(info.n_generations),
-    )
+    figure.update_xaxes(title="generation", **generation_axis(info.n_generations))
     figure.update_yaxes(title="individual: a row each", range=[info.n_rows - 0.3, -0.7], **BLANK)
     height = min(900, max(520, 260 + 15 * info.n_rows))
     return finish(figure, info.title, width=1150, height=height, hovermode="closest")
 
 
-def _lines(name: str, paths: Iterable[list[Point]], **line: Any) -> go.Scatter:
+def _lines(
+    name: str, paths: Iterable[list[Place]], opacity: float, line: dict[str, Any]
+) -> go.Scatter:
     """Return one trace for all lines of a kind: None breaks it."""
-    points = [point for path in paths for point in (*path, (None, None))]
+    places = [place for path in paths for place in (*path, (None, None))]
     return require("plotly.graph_objects").Scatter(
-        x=[x for x, _ in points],
-        y=[y for _, y in points],
+        x=[generation for generation, _ in places],
+        y=[row for _, row in places],
         mode="lines",
         line=line,
+        opacity=opacity,
         name=name,
         hoverinfo="skip",
     )
@@ -124,7 +121,7 @@ def _coloured(info: LineageInfo) -> dict[str, Any]:
         "color": [info.shown_value(node) for node in info.nodes if node.state == "complete"],
         "cmin": low,
         "cmax": high,
-        "colorscale": VIRIDIS,
+        "colorscale": "Viridis",
         "reversescale": not info.maximize,
         "size": [10 if n.in_best_ancestry else 8 for n in info.nodes if n.state == "complete"],
         "opacity": 1,

@@ -11,15 +11,13 @@ from epbt_optuna.visualization._figure_data.loss_functions import (
     LossPanel,
     loss_functions_info,
 )
-from epbt_optuna.visualization._figure_data.schedule import Source
+from epbt_optuna.visualization._figure_data.schedule import ScheduleSource
 from epbt_optuna.visualization._imports import require
 from epbt_optuna.visualization._plotly._figure import finish
 from epbt_optuna.visualization._style import (
     CROSS_ENTROPY_LIMITS,
     INK,
     LATE,
-    VIRIDIS_TO_LATE,
-    colour_at,
     grid_shape,
 )
 
@@ -30,7 +28,10 @@ __all__ = ["plot_loss_functions"]
 
 
 def plot_loss_functions(
-    source: Source | Mapping[str, Source], *, prefix: str = "theta_", scaled: bool = False
+    source: ScheduleSource | Mapping[str, ScheduleSource],
+    *,
+    prefix: str = "theta_",
+    scaled: bool = False,
 ) -> go.Figure:
     """Plot the TaylorGLO losses along the best ancestry (figure 5), and cross-entropy.
 
@@ -88,12 +89,13 @@ def _figure(info: LossFunctionsInfo) -> go.Figure:
 def _add_losses(
     figure: go.Figure, info: LossFunctionsInfo, panel: LossPanel, place: dict[str, int]
 ) -> None:
-    for curve in panel.curves:
+    colours = _viridis([info.position(curve) for curve in panel.curves])
+    for curve, colour in zip(panel.curves, colours, strict=True):
         figure.add_scatter(
             x=info.y,
             y=curve.losses,
             mode="lines",
-            line={"color": colour_at(LATE * info.position(curve)), "width": 2},
+            line={"color": colour, "width": 2},
             name=f"trial {curve.trial}, generation {curve.generation}",
             **place,
         )
@@ -105,6 +107,13 @@ def _time_scale(info: LossFunctionsInfo) -> dict[str, object]:
         "color": [0],
         "cmin": 0,
         "cmax": info.last_time or 1,
-        "colorscale": VIRIDIS_TO_LATE,
+        "colorscale": _viridis([i / 8 for i in range(9)]),
         "colorbar": {"title": {"text": info.time_name, "side": "right"}, "thickness": 14},
     }
+
+
+def _viridis(positions: list[float]) -> list[str]:
+    """Return the colours at positions from 0, the earliest, to 1, the latest."""
+    points = [LATE * position for position in positions]
+    colours: list[str] = require("plotly.colors").sample_colorscale("Viridis", points)
+    return colours

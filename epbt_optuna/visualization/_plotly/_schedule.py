@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from epbt_optuna.visualization._figure_data.schedule import (
     ScheduleCurve,
     ScheduleInfo,
-    Source,
+    ScheduleSource,
     schedule_info,
 )
 from epbt_optuna.visualization._imports import require
 from epbt_optuna.visualization._plotly._figure import finish
-from epbt_optuna.visualization._style import CATEGORIES, grid_shape, log_ticks
+from epbt_optuna.visualization._style import BLUE, grid_shape
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_schedule"]
 
 
-def plot_schedule(source: Source, *, params: Sequence[str] | None = None) -> go.Figure:
+def plot_schedule(source: ScheduleSource, *, params: Sequence[str] | None = None) -> go.Figure:
     """Plot each hyperparameter along the ancestry of the best trial, over epochs.
 
     A panel for each, over its whole range; the axis of a logarithmic variable is logarithmic,
@@ -77,7 +77,7 @@ def _trace(info: ScheduleInfo, curve: ScheduleCurve) -> dict[str, Any]:
         "y": curve.values,
         "name": html.escape(curve.name),
         "mode": "lines+markers",
-        "line": {"shape": "hv", "color": CATEGORIES[0], "width": 2},
+        "line": {"shape": "hv", "color": BLUE, "width": 2},
         "marker": {"size": [5] * (len(info.times) - 1) + [0], "opacity": 1, "line": {"width": 0}},
     }
 
@@ -88,10 +88,6 @@ def _axis(curve: ScheduleCurve) -> dict[str, Any]:
         return {"range": curve.limits, "tickvals": list(range(len(names))), "ticktext": names}
     if not curve.is_log:
         return {"range": curve.limits}
-    ticks = log_ticks(*curve.limits)
-    return {
-        "type": "log",
-        "range": [math.log10(limit) for limit in curve.limits],
-        "tickvals": ticks,
-        "ticktext": [f"{tick:g}" for tick in ticks],
-    }
+    limits = [math.log10(limit) for limit in curve.limits]
+    # With more ticks, plotly would number every digit of a decade; by itself it leaves out zeros.
+    return {"type": "log", "range": limits, "nticks": 3, "tickformat": "~g"}

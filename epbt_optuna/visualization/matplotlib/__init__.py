@@ -5,14 +5,12 @@ background thread, pass a `matplotlib.figure.Figure`: the default one is pyplot'
 the main thread and stays open until it is closed.
 """
 
-from epbt_optuna.visualization.matplotlib._comparison import plot_comparison
 from epbt_optuna.visualization.matplotlib._generations import plot_generations
 from epbt_optuna.visualization.matplotlib._lineage import plot_lineage
 from epbt_optuna.visualization.matplotlib._loss_functions import plot_loss_functions
 from epbt_optuna.visualization.matplotlib._schedule import plot_schedule
 
 __all__ = [
-    "plot_comparison",
     "plot_generations",
     "plot_lineage",
     "plot_loss_functions",

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from epbt_optuna.visualization._imports import require
-from epbt_optuna.visualization._style import INK
+from epbt_optuna.visualization._style import INK, MOST_GENERATION_TICKS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-__all__ = ["LINE_STYLES", "hide_from", "make_axes"]
+__all__ = ["LINE_STYLES", "hide_from", "make_axes", "set_generation_axis"]
 
-LINE_STYLES = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
+LINE_STYLES = {"solid": "-", "dash": "--", "dot": ":"}
 
 
 def make_axes(
@@ -45,6 +45,14 @@ def hide_from(panels: Any, n_used: int) -> None:
     """Take the panels that a grid has too many out of the picture."""
     for axes in panels[n_used:]:
         axes.remove()
+
+
+def set_generation_axis(axes: Axes, n_generations: int) -> None:
+    """Let the horizontal axis go over generations, with a tick for each or for round ones."""
+    axes.set_xlabel("generation")
+    axes.set_xlim(-0.6, n_generations - 0.4)
+    most = MOST_GENERATION_TICKS + 1  # bins: so many generations are as many bins wide
+    axes.locator_params(axis="x", nbins=most, integer=True, min_n_ticks=1)
 
 
 def _frame(axes: Axes) -> None:

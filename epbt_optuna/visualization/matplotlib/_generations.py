@@ -8,13 +8,12 @@ import numpy as np
 from optuna import Study
 
 from epbt_optuna.visualization._figure_data.generations import GenerationsInfo, generations_info
-from epbt_optuna.visualization._style import (
-    COUNT_COLOURS,
-    DIVERSITY,
-    FITNESS_STYLES,
-    generation_step,
+from epbt_optuna.visualization._style import COUNT_COLOURS, DIVERSITY, FITNESS_STYLES
+from epbt_optuna.visualization.matplotlib._figure import (
+    LINE_STYLES,
+    make_axes,
+    set_generation_axis,
 )
-from epbt_optuna.visualization.matplotlib._figure import LINE_STYLES, make_axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
@@ -43,9 +42,7 @@ def plot_generations(study: Study, *, figure: Figure | SubFigure | None = None) 
     panels = make_axes(figure, 3, size=(9, 7.5), sharex=True, gridspec_kw=ratios)[:, 0]
     _draw(panels, info)
     panels[0].set_title(info.title, loc="left")
-    panels[2].set_xlabel("generation")
-    panels[2].set_xlim(-0.6, info.n_generations - 0.4)
-    panels[2].set_xticks(range(0, info.n_generations, generation_step(info.n_generations)))
+    set_generation_axis(panels[2], info.n_generations)
     for axes, name in zip(
         panels, ("fitness (value)", "diversity\nof genomes", "trials"), strict=True
     ):
@@ -55,7 +52,7 @@ def plot_generations(study: Study, *, figure: Figure | SubFigure | None = None) 
     if not info.has_population:
         panels[0].set_yticks([])
         panels[1].set_yticks([])
-    panels[2].yaxis.get_major_locator().set_params(integer=True)
+    panels[2].locator_params(axis="y", integer=True)
     panels[0].figure.align_ylabels(panels)
     return panels
 

@@ -8,15 +8,8 @@ from optuna import Study
 
 from epbt_optuna.visualization._figure_data.lineage import LineageInfo, lineage_info
 from epbt_optuna.visualization._imports import require
-from epbt_optuna.visualization._style import (
-    BEST,
-    FAINT,
-    GREY,
-    INK,
-    STATE_COLOURS,
-    generation_step,
-)
-from epbt_optuna.visualization.matplotlib._figure import make_axes
+from epbt_optuna.visualization._style import BEST, FAINT, GREY, INK, STATE_COLOURS
+from epbt_optuna.visualization.matplotlib._figure import make_axes, set_generation_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,11 +42,9 @@ def plot_lineage(study: Study, *, figure: Figure | SubFigure | None = None) -> A
     _draw_lines(axes, info)
     _draw_nodes(axes, info)
     axes.set_title(info.title, loc="left")
-    axes.set_xlabel("generation")
+    set_generation_axis(axes, info.n_generations)
     axes.set_ylabel("individual: a row each")
-    axes.set_xlim(-0.6, info.n_generations - 0.4)
     axes.set_ylim(info.n_rows - 0.3, -0.7)
-    axes.set_xticks(range(0, info.n_generations, generation_step(info.n_generations)))
     axes.set_yticks([])
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
     return axes

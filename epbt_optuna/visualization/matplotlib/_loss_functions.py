@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from epbt_optuna.visualization._figure_data.loss_functions import (
     LossFunctionsInfo,
     loss_functions_info,
 )
-from epbt_optuna.visualization._figure_data.schedule import Source
+from epbt_optuna.visualization._figure_data.schedule import ScheduleSource
 from epbt_optuna.visualization._imports import require
 from epbt_optuna.visualization._style import (
     CROSS_ENTROPY_LIMITS,
     INK,
     LATE,
-    VIRIDIS_TO_LATE,
-    colour_at,
     grid_shape,
 )
 from epbt_optuna.visualization.matplotlib._figure import hide_from, make_axes
@@ -28,7 +28,7 @@ __all__ = ["plot_loss_functions"]
 
 
 def plot_loss_functions(
-    source: Source | Mapping[str, Source],
+    source: ScheduleSource | Mapping[str, ScheduleSource],
     *,
     prefix: str = "theta_",
     scaled: bool = False,
@@ -58,9 +58,10 @@ def plot_loss_functions(
     size = (max(7.0, 1.2 + 3.2 * n_columns), 0.6 + 3.0 * n_rows)
     grid = make_axes(figure, n_rows, n_columns, size=size)
     panels = grid.ravel()
+    colours = _colours()
     for axes, panel in zip(panels, info.panels, strict=False):
         for curve in panel.curves:
-            axes.plot(info.y, curve.losses, color=colour_at(LATE * info.position(curve)))
+            axes.plot(info.y, curve.losses, color=colours(info.position(curve)))
         axes.set_title(panel.name, fontsize="medium")
     for axes in grid[:, 0]:
         axes.set_ylabel(info.loss_name)
@@ -82,7 +83,13 @@ def _draw_cross_entropy(axes: Any, info: LossFunctionsInfo) -> None:
 
 def _add_time_scale(panels: Any, info: LossFunctionsInfo) -> None:
     matplotlib = require("matplotlib")
-    colours = matplotlib.colors.LinearSegmentedColormap.from_list("time", VIRIDIS_TO_LATE)
     norm = matplotlib.colors.Normalize(0, info.last_time or 1)
-    scale = matplotlib.cm.ScalarMappable(norm, colours)
+    scale = matplotlib.cm.ScalarMappable(norm, _colours())
     panels[0].figure.colorbar(scale, ax=panels.tolist(), label=info.time_name, aspect=30)
+
+
+def _colours() -> Any:
+    """Return the colours from 0, the earliest, to 1, the latest."""
+    matplotlib = require("matplotlib")
+    viridis = matplotlib.colormaps["viridis"](np.linspace(0, LATE, 256))
+    return matplotlib.colors.ListedColormap(viridis)

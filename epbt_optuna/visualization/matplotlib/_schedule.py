@@ -10,10 +10,11 @@ import numpy as np
 from epbt_optuna.visualization._figure_data.schedule import (
     ScheduleCurve,
     ScheduleInfo,
-    Source,
+    ScheduleSource,
     schedule_info,
 )
-from epbt_optuna.visualization._style import CATEGORIES, grid_shape, log_ticks
+from epbt_optuna.visualization._imports import require
+from epbt_optuna.visualization._style import BLUE, grid_shape
 from epbt_optuna.visualization.matplotlib._figure import hide_from, make_axes
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ __all__ = ["plot_schedule"]
 
 
 def plot_schedule(
-    source: Source,
+    source: ScheduleSource,
     *,
     params: Sequence[str] | None = None,
     figure: Figure | SubFigure | None = None,
@@ -61,14 +62,15 @@ def plot_schedule(
 
 def _draw(axes: Axes, info: ScheduleInfo, curve: ScheduleCurve) -> None:
     values = np.array(curve.values, dtype=float)
-    axes.step(info.times, values, where="post", color=CATEGORIES[0])
-    axes.plot(info.times[:-1], values[:-1], "o", markersize=3, color=CATEGORIES[0])
+    axes.step(info.times, values, where="post", color=BLUE)
+    axes.plot(info.times[:-1], values[:-1], "o", markersize=3, color=BLUE)
     axes.set_title(curve.name, fontsize="medium")
     if curve.is_log:
         axes.set_yscale("log")
         axes.minorticks_off()
-        ticks = log_ticks(*curve.limits)
-        axes.set_yticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+        digits = (1,) if curve.limits[1] >= 100 * curve.limits[0] else (1, 2, 5)
+        axes.yaxis.set_major_locator(require("matplotlib.ticker").LogLocator(subs=digits))
+        axes.yaxis.set_major_formatter("{x:g}")
     if curve.categories is not None:
         axes.set_yticks(range(len(curve.categories)), labels=curve.categories)
     axes.set_ylim(*curve.limits)

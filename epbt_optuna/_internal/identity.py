@@ -1,0 +1,135 @@
+"""Which study this is, and which of the records found in it are its own.
+
+Records travel: `add_trials` brings the trials of another study along with all that they say,
+`copy_study` a whole study; and a storage hands out the id of a deleted study again. So a study is
+known by a token, drawn at its first ask and written into it together with the study's id and name.
+Every record that a trial carries names the token it was written under.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optuna import Study
+
+from epbt_optuna._internal.attrs import FORMER_PREFIX, GENERATIONS, STUDY
+from epbt_optuna._internal.optuna import read_study_attrs, study_id_of
+
+__all__ = ["StudyIdentity", "prefix_of", "retried_numbers"]
+
+
+@dataclass(frozen=True)
+class StudyIdentity:
+    """A study's tokens, as they were when it was read. Nothing is cached: ids are used again.
+
+    Attributes:
+        own: The tokens drawn for this very study, sorted. Storages cannot set an attr only where
+            there is none, so workers that begin at one moment may each draw one; all are good.
+        lent: Tokens that came with a copy of another study. Trial numbers are equal in a copy, so
+            lineages of that token count; the bytes of checkpoints stay the other study's.
+        n_adopted: Trials with lower numbers than this one need no token. They were asked before
+            there were tokens; infinity in a study that has none yet.
+        prefixes: What the names of the study's own checkpoints begin with.
+    """
+
+    own: tuple[str, ...]
+    lent: tuple[str, ...]
+    n_adopted: float
+    prefixes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, study: Study, study_attrs: Mapping[str, Any] | None = None) -> StudyIdentity:
+        """Return the identity of a study, for readers: none is drawn.
+
+        Args:
+            study: The study.
+            study_attrs: Its system attrs, if they have just been read.
+
+        Raises:
+            AttrError: An attr of the study does not hold what it must.
+        """
+        attrs = read_study_attrs(study) if study_attrs is None else study_attrs
+        tokens = STUDY.family(study, attrs)
+        own = tuple(token for token, record in tokens.items() if _is_of(study, record))
+        lent = tuple(token for token in tokens if token not in own)
+        n_adopted = max((r["adopted"] or 0 for r in tokens.values()), default=math.inf)
+        adopts = not tokens or any(tokens[token]["adopted"] for token in own)
+        former = FORMER_PREFIX.family(study, attrs) if adopts else ()
+        return cls(own, lent, n_adopted, (*map(prefix_of, own), *former))
+
+    @classmethod
+    def drawn(
+        cls, study: Study, n_trials: int, study_attrs: Mapping[str, Any] | None = None
+    ) -> StudyIdentity:
+        """Return the identity of a study, for writers: with a token of its own.
+
+        Args:
+            study: The study.
+            n_trials: How many trials were asked before; adopted if there were no tokens then.
+            study_attrs: Its system attrs, if they have just been read.
+
+        Raises:
+            AttrError: An attr of the study does not hold what it must.
+        """
+        attrs = read_study_attrs(study) if study_attrs is None else study_attrs
+        identity = cls.of(study, attrs)
+        if identity.own:
+            return identity
+        # The generations are recorded after the token: who sees them without one sees a study of
+        # version 0.1, and not one that another worker is just beginning.
+        is_former = GENERATIONS.of_study(study, attrs) is not None and not identity.lent
+        record = {
+            "id": study_id_of(study),
+            "name": study.study_name,
+            "adopted": n_trials if is_former else 0,
+        }
+        STUDY.write_to_study(study, record, suffix=uuid.uuid4().hex[:12])
+        return cls.of(study)
+
+    @property
+    def token(self) -> str | None:
+        """The token that is written into new records; None for a study without any."""
+        return self.own[0] if self.own else None
+
+    def knows(
+        self,
+        record_token: str | None,
+        record_number: int | None,
+        number: int,
+        system_attrs: Mapping[str, Any],
+    ) -> bool:
+        """Return whether a trial's record was written for this trial, or one that it retries.
+
+        Args:
+            record_token: The token in the record; None in records from before tokens.
+            record_number: The number of the trial that it was written for.
+            number: The number of the trial that has it.
+            system_attrs: What else that one has; Optuna copies the attrs of a trial that was cut
+                off to the one that retries it.
+        """
+        numbers = {number, *retried_numbers(system_attrs)}
+        if record_token is None:
+            return min(numbers) < self.n_adopted and record_number in (None, *numbers)
+        return record_token in (*self.own, *self.lent) and record_number in numbers
+
+
+def retried_numbers(system_attrs: Mapping[str, Any]) -> list[int]:
+    """Return the numbers of the trials that one with these attrs runs again, if it does.
+
+    Optuna's heartbeat writes `failed_trial`, the first of them, and `retry_history`, all of them.
+    """
+    recorded = [system_attrs.get("failed_trial"), *system_attrs.get("retry_history", ())]
+    return [number for number in recorded if isinstance(number, int)]
+
+
+def prefix_of(token: str) -> str:
+    """Return what the names of the checkpoints begin with that are saved under a token."""
+    return f"epbt-{token}-"
+
+
+def _is_of(study: Study, record: Mapping[str, Any]) -> bool:
+    return bool(record["id"] == study_id_of(study) and record["name"] == study.study_name)

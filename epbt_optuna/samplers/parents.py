@@ -1,0 +1,64 @@
+"""What the hooks of a sampler read of those from whom a trial descends."""
+
+from __future__ import annotations
+
+from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial
+
+from epbt_optuna._internal.attrs import LINEAGE, AttrError, pass_over
+from epbt_optuna._internal.identity import StudyIdentity
+from epbt_optuna._internal.optuna import read_system_attrs, read_trial
+from epbt_optuna.genome import Genome
+from epbt_optuna.population import Lineage
+
+__all__ = ["ParentSpace", "parent_space", "read_existing", "read_genome", "retried_lineage"]
+
+
+class ParentSpace(dict[str, BaseDistribution]):
+    """The parent's variables, and with them what `sample_relative` would have to read again.
+
+    Optuna hands to that hook the very object that `infer_relative_search_space` returned.
+    """
+
+    def __init__(self, lineage: Lineage, parent: Genome) -> None:
+        super().__init__(parent.distributions)
+        self.lineage = lineage
+        self.parent = parent
+
+
+def retried_lineage(trial: FrozenTrial, identity: StudyIdentity) -> Lineage | None:
+    """Return the lineage of the trial that this one runs again: Optuna copied its record."""
+    try:
+        return Lineage.recorded(trial.number, trial.system_attrs, identity)
+    except AttrError as error:
+        pass_over(str(error))
+        return None
+
+
+def parent_space(study: Study, trial: FrozenTrial) -> ParentSpace | None:
+    """Return the parent's variables; None for a founder, and for a trial that was not asked."""
+    is_there = LINEAGE.key in trial.system_attrs  # else `before_trial` saw another copy of it
+    attrs = trial.system_attrs if is_there else read_system_attrs(study, trial)
+    lineage = Lineage.recorded(trial.number, attrs)
+    if lineage is None or lineage.parent is None:
+        return None
+    return ParentSpace(lineage, read_genome(study, lineage.parent))
+
+
+def read_genome(study: Study, number: int) -> Genome:
+    """Return the genome of a trial."""
+    trial = read_existing(study, number)
+    return Genome(trial.params, trial.distributions)
+
+
+def read_existing(study: Study, number: int) -> FrozenTrial:
+    """Return a trial that must be there.
+
+    Raises:
+        ValueError: It is not.
+    """
+    trial = read_trial(study, number)
+    if trial is None:
+        raise ValueError(f"Trial {number} does not exist in study {study.study_name!r}.")
+    return trial

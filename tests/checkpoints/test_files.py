@@ -1,0 +1,153 @@
+"""Files and folders as checkpoints."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from epbt_optuna import CheckpointError, CheckpointStore, EPBTSampler
+from epbt_optuna.checkpoints.archives import unpack
+from epbt_optuna.checkpoints.format import UnreadableError
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> CheckpointStore:
+    return CheckpointStore(tmp_path / "checkpoints")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A checkpoint as a framework writes it: nested, with a link and an empty folder."""
+    root = tmp_path / "model"
+    (root / "shards" / "empty").mkdir(parents=True)
+    (root / "config.json").write_text("{}")
+    (root / "shards" / "0.bin").write_bytes(os.urandom(3_000_000))
+    (root / "latest").symlink_to("config.json")
+    return root
+
+
+def child_of(checkpoints: CheckpointStore, path: Path) -> optuna.Trial:
+    """Ask the child of a trial that saved `path`."""
+    study = optuna.create_study(sampler=EPBTSampler(2, seed=0))
+    parent = study.ask()
+    checkpoints.save_path(parent, path)
+    study.tell(parent, 0.0)
+    study.tell(study.ask(), state=TrialState.FAIL)
+    return study.ask()
+
+
+def contents(root: Path) -> dict[str, bytes | None]:
+    return {
+        str(path.relative_to(root)): path.read_bytes() if path.is_file() else None
+        for path in root.rglob("*")
+    }
+
+
+def test_a_child_inherits_a_folder(
+    checkpoints: CheckpointStore, folder: Path, tmp_path: Path
+) -> None:
+    child = child_of(checkpoints, folder)
+    assert checkpoints.inherit_path(child, tmp_path / "new" / "here") == tmp_path / "new" / "here"
+    assert contents(tmp_path / "new" / "here") == contents(folder)
+    assert not (tmp_path / "new" / "here" / "latest").is_symlink()
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["here"]
+
+
+def test_a_child_inherits_a_single_file(checkpoints: CheckpointStore, tmp_path: Path) -> None:
+    (tmp_path / "last.ckpt").write_bytes(b"weights")
+    child = child_of(checkpoints, tmp_path / "last.ckpt")
+    inherited = checkpoints.inherit_path(child, tmp_path / "parent.ckpt")
+    assert inherited is not None
+    assert inherited.read_bytes() == b"weights"
+
+
+def test_a_founder_inherits_no_files(checkpoints: CheckpointStore, tmp_path: Path) -> None:
+    trial = optuna.create_study(sampler=EPBTSampler(2, seed=0)).ask()
+    assert checkpoints.inherit_path(trial, tmp_path / "new") is None
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_destination_that_exists_is_refused(
+    checkpoints: CheckpointStore, folder: Path, tmp_path: Path
+) -> None:
+    child = child_of(checkpoints, folder)
+    with pytest.raises(ValueError, match=r"`destination` must not exist yet but .* does"):
+        checkpoints.inherit_path(child, tmp_path)
+
+
+def test_files_are_not_taken_for_a_state_nor_a_state_for_files(
+    checkpoints: CheckpointStore, folder: Path, tmp_path: Path
+) -> None:
+    child = child_of(checkpoints, folder)
+    with pytest.raises(CheckpointError, match="holds files: use `inherit_path`"):
+        checkpoints.inherit(child)
+    checkpoints.save(child, {}, final=False)
+    with pytest.raises(CheckpointError, match="holds files: use `inherit_path`"):
+        checkpoints.load(child.study.trials[0])
+    assert checkpoints.load(child) == {}
+    assert tmp_path.exists()
+
+
+@pytest.mark.parametrize("what", ["nothing", "pipe"])
+def test_what_is_no_file_or_folder_is_refused(
+    checkpoints: CheckpointStore, folder: Path, what: str
+) -> None:
+    if what == "pipe":
+        os.mkfifo(folder / "nothing")
+    trial = optuna.create_study().ask()
+    with pytest.raises(ValueError, match=r"must hold only files and folders .* got .*nothing"):
+        checkpoints.save_path(trial, folder if what == "pipe" else folder / "nothing")
+
+
+def test_damaged_files_are_not_restored(
+    checkpoints: CheckpointStore, folder: Path, tmp_path: Path
+) -> None:
+    child = child_of(checkpoints, folder)
+    (archive,) = (tmp_path / "checkpoints").iterdir()
+    os.truncate(archive, archive.stat().st_size - 512)
+    with pytest.raises(CheckpointError, match=r"trial 0 .* it is damaged"):
+        checkpoints.inherit_path(child, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def archive_with(path: Path, name: str, link: str | None = None) -> Path:
+    with tarfile.open(path, "w") as archive:
+        info = tarfile.TarInfo(name)
+        if link is not None:
+            info.type, info.linkname = tarfile.SYMTYPE, link
+            archive.addfile(info)
+        else:
+            info.size = 4
+            archive.addfile(info, io.BytesIO(b"evil"))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "link"), [("../evil", None), ("content/../../evil", None), ("content", "/etc")]
+)
+def test_an_archive_that_would_write_outside_is_refused(
+    tmp_path: Path, name: str, link: str | None
+) -> None:
+    archive = archive_with(tmp_path / "evil.tar", name, link)
+    with (
+        archive.open("rb") as file,
+        pytest.raises(UnreadableError, match="cannot be restored safely"),
+    ):
+        unpack(file, tmp_path / "inner" / "new")
+    assert not (tmp_path / "evil").exists()
+    assert list((tmp_path / "inner").iterdir()) == []
+
+
+def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
+    archive = archive_with(tmp_path / "other.tar", "readme")
+    with (
+        archive.open("rb") as file,
+        pytest.raises(UnreadableError, match="was not written by a CheckpointStore"),
+    ):
+        unpack(file, tmp_path / "new")
