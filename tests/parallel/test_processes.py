@@ -190,6 +190,27 @@ def test_workers_that_die_before_their_first_trial_are_an_error(study: optuna.St
     assert not [thread for thread in threading.enumerate() if "epbt" in thread.name]
 
 
+def test_a_worker_that_dies_is_missed_at_once_though_children_of_its_own_live_on(
+    study: optuna.Study, tmp_path: Path
+) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        if trial.number == 0:
+            child = os.fork()
+            if child == 0:
+                time.sleep(30)
+                (tmp_path / "ended").touch()
+                os._exit(0)
+            (tmp_path / "child").write_text(str(child))
+            os.kill(os.getpid(), signal.SIGKILL)
+        assert not (tmp_path / "ended").exists()
+        os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
+        return 1.0
+
+    run(study, objective, 2)
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.COMPLETE]
+    assert "was killed by SIGKILL" in study.trials[0].system_attrs["epbt:error"]
+
+
 def test_a_trial_lost_on_a_storage_with_heartbeats_is_retried_as_its_callback_says(
     tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:

@@ -19,7 +19,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
@@ -39,6 +39,7 @@ from epbt_optuna.parallel.worker import Outcome, Work
 __all__ = ["Processes"]
 
 _MAX_STARTS = 3
+_LOOK_SECONDS = 1.0
 _GRACE_SECONDS = 10.0  # from Ctrl-C until a process that does not react is killed
 
 
@@ -133,7 +134,7 @@ class _Worker:
         """Run a trial in the process; if it died since the last one, in a new one."""
         self._busy = True
         try:
-            return unpacked(self._submitted(trial_id).result())
+            return unpacked(self._awaited(self._submitted(trial_id)))
         except BrokenProcessPool:
             raise WorkerDied(f"Its worker process {self._how_it_died()}.") from None
         finally:
@@ -170,12 +171,25 @@ class _Worker:
             except BrokenProcessPool:  # died between two trials: this one is not lost
                 self._how_it_died()
 
+    def _awaited(self, future: Future[bytes]) -> bytes:
+        """Return the result, or raise that the process has died.
+
+        The pool sees that at the end of a pipe, which children that the objective forked hold
+        open for as long as they live: so look at the process as well.
+        """
+        while not wait([future], _LOOK_SECONDS).done:
+            if self._process is not None and not self._process.is_alive():
+                raise BrokenProcessPool
+        return future.result()
+
     def _how_it_died(self) -> str:
         """Return how the process ended, and forget it."""
         pool, process = self._pool, self._process
         self._pool = self._process = None
         if pool is not None:
-            pool.shutdown()  # waits until it is gone
+            # It waits until the process is gone; if that is known already, it would only wait for
+            # children that the process forked.
+            pool.shutdown(wait=process is None or process.exitcode is None)
         code = None if process is None else process.exitcode
         if code is None:
             return "died"
