@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -20,15 +13,13 @@ import optuna
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric
-from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from epbt_optuna.tracking import MLflowTracker, TrackingError
-from epbt_optuna.tracking._experiment import Experiment
-from epbt_optuna.tracking._spool import Address
+from epbt_optuna.tracking import MLflowTracker
+from epbt_optuna.tracking.destination import Destination
+from epbt_optuna.tracking.experiment import Experiment
 from tests.tracking.checks import check, children_of, experiment_id, history, parents_of
-from tests.tracking.servers import MLflowServer
-from tests.tracking.training import NAME, make_study, open_journal, run
+from tests.tracking.training import make_study, open_journal, run
 
 _REPOSITORY = Path(__file__).parent.parent.parent
 
@@ -72,7 +63,7 @@ def test_four_processes_bring_every_trial_once(
     assert [program.returncode for program in programs] == [0] * 4, outputs
     study = open_journal(str(journal))
     assert [p.info.status for p in parents_of(server, experiment)] == ["FINISHED"]
-    # Whose parent was still on its way through another courier has all its tags after a sync.
+    # Whose parent was still on its way through another process has all its tags after a sync.
     MLflowTracker(server, experiment=experiment, pictures_every=0).sync(study)
     check(study, server, 24, experiment)
     (parent,) = parents_of(server, experiment)
@@ -80,21 +71,15 @@ def test_four_processes_bring_every_trial_once(
 
 
 def test_processes_that_begin_together_elect_one_parent_run(server: str, experiment: str) -> None:
-    address = Address(
-        tracking_uri=server,
-        experiment=experiment,
-        study_name=NAME,
-        study_key="1234",
-        start=0,
-        directions=(StudyDirection.MAXIMIZE,),
-        generations=None,
-        storage=None,
-        pictures_every=0,
-        log_checkpoints=False,
-        everything=False,
-    )
+    destination = Destination(server, experiment, 0, False)
+    study = make_study()
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+
+    def open_one(_: int) -> str:
+        return Experiment(study, destination).parent
+
     with ThreadPoolExecutor(6) as threads:
-        elected = {opened.parent for opened in threads.map(Experiment, [address] * 6)}
+        elected = set(threads.map(open_one, range(6)))
     assert {run.info.run_id for run in parents_of(server, experiment)} == elected
     assert len(elected) == 1
 
@@ -152,20 +137,16 @@ def test_a_resumed_study_goes_on_in_the_same_parent_run(
         check(study, server, n_trials, experiment)
 
 
-@pytest.mark.parametrize("with_courier", [True, False])
 def test_a_run_that_is_killed_and_resumed_leaves_every_trial_once(
-    server: str, experiment: str, tmp_path: Path, with_courier: bool
+    server: str, experiment: str, tmp_path: Path
 ) -> None:
     journal = tmp_path / "study.log"
     program = start_program(server, journal, 200, experiment)
     assert program.stdout is not None
-    courier = int(program.stdout.readline().split()[1])
     while program.stdout.readline() != "30\n":
         pass
     program.kill()
     program.communicate()
-    if with_courier:
-        os.kill(courier, signal.SIGKILL)
     study = open_journal(str(journal))
     for trial in study.get_trials(states=[TrialState.RUNNING]):
         study.tell(trial.number, state=TrialState.FAIL)
@@ -173,14 +154,8 @@ def test_a_run_that_is_killed_and_resumed_leaves_every_trial_once(
     with MLflowTracker(server, experiment=experiment, pictures_every=0) as tracker:
         run(study, tracker, 5)
         tracker.close()
-        wait_for_the_end_of(courier)
         tracker.sync(study)
     check(study, server, n_before + 5, experiment)
-
-
-def wait_for_the_end_of(process: int) -> None:
-    while Path(f"/proc/{process}").exists():
-        time.sleep(0.1)
 
 
 def test_a_trial_whose_error_ends_the_run_is_there_too(server: str, experiment: str) -> None:
@@ -196,7 +171,7 @@ def test_a_trial_whose_error_ends_the_run_is_there_too(server: str, experiment: 
     assert check(study, server, 3, experiment)[2].info.status == "FAILED"
 
 
-def test_a_forked_worker_has_a_courier_of_its_own(
+def test_a_forked_process_has_a_thread_of_its_own(
     server: str, experiment: str, tmp_path: Path
 ) -> None:
     study = open_journal(str(tmp_path / "study.log"))
@@ -215,87 +190,6 @@ def test_a_forked_worker_has_a_courier_of_its_own(
     tracker.close()
     tracker.sync(study)
     check(study, server, 6, experiment)
-
-
-# A server that is down
-
-
-@pytest.fixture
-def own_server(empty_database: Path, tmp_path: Path) -> Iterator[MLflowServer]:
-    """A server that the test may stop; it is not started yet."""
-    shutil.copy(empty_database, tmp_path)
-    server = MLflowServer(tmp_path)
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
-def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [
-        record.getMessage()
-        for record in caplog.records
-        if record.name.startswith("epbt_optuna") and record.levelno >= logging.WARNING
-    ]
-
-
-def has_children(uri: str) -> bool:
-    found = MlflowClient(uri).get_experiment_by_name(NAME)
-    return found is not None and len(children_of(uri)) > 0
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def test_a_server_that_stops_and_comes_back_misses_nothing(
-    own_server: MLflowServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    own_server.start()
-    study = make_study()
-    with MLflowTracker(own_server.url, pictures_every=0) as tracker:
-        run(study, tracker, 8)
-        wait_for(lambda: has_children(own_server.url))
-        own_server.stop()
-        run(study, tracker, 8)
-        wait_for(lambda: warnings_in(caplog))
-        own_server.start()
-        run(study, tracker, 8)
-    (warning,) = warnings_in(caplog)
-    assert own_server.url in warning
-    assert "Training goes on" in warning
-    tracker.sync(study)
-    check(study, own_server.url, 24)
-
-
-def test_what_a_server_missed_that_stayed_down_is_there_after_sync(
-    own_server: MLflowServer, caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
-    study = open_journal(str(tmp_path / "study.log"))
-    with MLflowTracker(own_server.url, pictures_every=0) as tracker:
-        run(study, tracker, 12)
-    assert len(warnings_in(caplog)) == 1
-    with pytest.raises(TrackingError, match="cannot be reached"):
-        tracker.sync(study)
-    own_server.start()
-    for _ in range(2):
-        tracker.sync(study)
-        check(study, own_server.url, 12)
-
-
-def test_training_does_not_wait_for_a_server_that_never_answers() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        threading.Thread(target=silent.accept, daemon=True).start()
-        tracker = MLflowTracker(f"http://127.0.0.1:{silent.getsockname()[1]}", pictures_every=0)
-        study = make_study()
-        start = time.monotonic()
-        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), 30, callbacks=[tracker])
-        assert time.monotonic() - start < 5
-        os.kill(tracker._started[0].pid, signal.SIGKILL)
-        tracker.close()
 
 
 def test_a_trial_that_ended_a_minute_ago_is_not_left_to_a_process_that_may_be_gone(

@@ -6,20 +6,17 @@ a model here is their name, size and digest.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from optuna.trial import FrozenTrial
 
 from epbt_optuna.checkpoints.records import Record
-from epbt_optuna.tracking._experiment import Experiment
+from epbt_optuna.tracking.experiment import Experiment
 
-if TYPE_CHECKING:
-    from mlflow.entities import Run
-
-__all__ = ["PARENT_MODEL_TAG", "Models"]
+__all__ = ["MODEL_TAG", "PARENT_MODEL_TAG", "Models"]
 
 PARENT_MODEL_TAG = "epbt.parent_model_id"
-_MODEL_TAG = "epbt.model_id"
+MODEL_TAG = "epbt.model_id"
 
 
 class Models:
@@ -33,10 +30,10 @@ class Models:
         self._experiment = experiment
         self._ids: dict[int, str] = {}
 
-    def remember(self, number: int, run: Run) -> None:
-        """Take note of the model that a trial's run put out."""
-        if _MODEL_TAG in run.data.tags:
-            self._ids[number] = run.data.tags[_MODEL_TAG]
+    def remember(self, number: int, tags: Mapping[str, str]) -> None:
+        """Take note of the model that a trial's run, which has these tags, put out."""
+        if MODEL_TAG in tags:
+            self._ids[number] = tags[MODEL_TAG]
 
     def bring(self, trial: FrozenTrial, run_id: str) -> None:
         """Make a trial's checkpoint the output of its run, if it is not yet."""
@@ -53,7 +50,7 @@ class Models:
             model_id = self._create(trial.number, run_id, record)
             step = len(trial.intermediate_values)
             client.log_outputs(run_id, [LoggedModelOutput(model_id, step)])
-        client.set_tag(run_id, _MODEL_TAG, model_id)
+        client.set_tag(run_id, MODEL_TAG, model_id)
         self._ids[trial.number] = model_id
 
     def link(self, run_id: str, parent: int | None, known: str | None) -> None:

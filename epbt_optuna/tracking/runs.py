@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
-from posixpath import normpath
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna.lineage import GenerationSummary
 from epbt_optuna.population import Generations, Lineage
+from epbt_optuna.tracking.names import text_of, user_tag, valid_key
 
-__all__ = ["Point", "TrialRun", "batches", "generation_run", "milliseconds"]
+__all__ = ["MetricValue", "TrialRun", "generation_run", "milliseconds"]
 
 _FITNESS = "fitness"
 _INTERMEDIATE = "intermediate_value"
@@ -28,16 +24,10 @@ _STATUSES = {
 }
 """MLflow's word for each way in which a trial ends."""
 
-# MLflow's limits
-_BATCH = 100
-_KEY_LENGTH = 250
-_PARAM_LENGTH = 6000
-_TAG_LENGTH = 8000
-
-_T = TypeVar("_T")
+_PARAM_LENGTH = 6000  # MLflow's limit
 
 
-class Point(NamedTuple):
+class MetricValue(NamedTuple):
     """One value of a metric, with the time in milliseconds since 1970."""
 
     key: str
@@ -92,7 +82,7 @@ class TrialRun:
     def params(self) -> dict[str, str]:
         """The hyperparameters."""
         return {
-            _valid_key(name): str(value)[:_PARAM_LENGTH]
+            valid_key(name): text_of(str(value), _PARAM_LENGTH)
             for name, value in self.trial.params.items()
         }
 
@@ -112,20 +102,20 @@ class TrialRun:
             "epbt.device": self._noted("device"),
             "epbt.error": self._noted("error") if self.trial.state == TrialState.FAIL else None,
         }
-        users = {_tag_key(key): _text(value) for key, value in self.trial.user_attrs.items()}
-        return users | {key: _text(value) for key, value in ours.items() if value is not None}
+        users = {user_tag(key): text_of(value) for key, value in self.trial.user_attrs.items()}
+        return users | {key: text_of(value) for key, value in ours.items() if value is not None}
 
     @property
-    def points(self) -> list[Point]:
+    def values(self) -> list[MetricValue]:
         """What the trial reported, and its fitness at the last of these steps.
 
         Optuna keeps no time of a report; they are spread evenly over the trial. So whoever delivers
-        a trial, and whenever, sends the very same points.
+        a trial, and whenever, sends the very same values.
         """
         reports = sorted(self.trial.intermediate_values.items())
         duration = self.end - self.start
-        points = [
-            Point(_INTERMEDIATE, value, self.start + duration * i // len(reports), step)
+        reported = [
+            MetricValue(_INTERMEDIATE, value, self.start + duration * i // len(reports), step)
             for i, (step, value) in enumerate(reports, start=1)
         ]
         if self.trial.state == TrialState.COMPLETE:
@@ -134,11 +124,11 @@ class TrialRun:
             names = (
                 [_FITNESS] if len(values) == 1 else [f"{_FITNESS}_{i}" for i in range(len(values))]
             )
-            points += [
-                Point(name, value, self.end, last_step)
+            reported += [
+                MetricValue(name, value, self.end, last_step)
                 for name, value in zip(names, values, strict=True)
             ]
-        return points
+        return reported
 
     def _noted(self, what: str) -> Any:
         """Return what a parallel run noted about itself, else what the user did."""
@@ -147,7 +137,7 @@ class TrialRun:
 
 def generation_run(
     summary: GenerationSummary, best: FrozenTrial | None, end: int
-) -> tuple[list[Point], dict[str, str]]:
+) -> tuple[list[MetricValue], dict[str, str]]:
     """Return what one generation, all of whose trials have finished, adds to the parent run.
 
     Args:
@@ -157,7 +147,7 @@ def generation_run(
         end: When its last trial ended, in milliseconds.
 
     Returns:
-        The points, with the generation as step; and the tags.
+        The values, with the generation as step; and the tags.
     """
     values: dict[str, float] = {
         "best": summary.best,
@@ -174,38 +164,13 @@ def generation_run(
         tags["epbt.best_trial"] = str(best.number)
         for name, value in best.params.items():
             if isinstance(best.distributions[name], CategoricalDistribution):
-                tags[f"epbt.best.{_valid_key(name)}"] = _text(value)
+                tags[valid_key(f"epbt.best.{name}")] = text_of(value)
             else:
-                values[f"best.{_valid_key(name)}"] = float(value)
-    return [Point(key, value, end, summary.generation) for key, value in values.items()], tags
-
-
-def batches(items: Iterable[_T], size: int = _BATCH) -> Iterator[list[_T]]:
-    """Yield lists of at most `size` items, as many as one request may carry."""
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
+                values[valid_key(f"best.{name}")] = float(value)
+    step = summary.generation
+    return [MetricValue(key, value, end, step) for key, value in values.items()], tags
 
 
 def milliseconds(moment: datetime | None) -> int:
     """Return a moment of Optuna's, which is local time, as MLflow counts it."""
     return 0 if moment is None else int(moment.timestamp() * 1000)
-
-
-def _valid_key(name: str) -> str:
-    """Return a name as MLflow lets params and metrics have it."""
-    key = re.sub(r"[^\w.\- /:]", "_", name)[:_KEY_LENGTH]
-    is_path = normpath(key) == key and not key.startswith(("/", "..")) and key != "."
-    return key if is_path else key.replace("/", "_").lstrip(".") or "_"
-
-
-def _tag_key(name: str) -> str:
-    """Return the name of a user's tag, away from MLflow's names and ours."""
-    key = _valid_key(name)
-    return f"user.{key}" if key.startswith(("mlflow.", "epbt.")) else key
-
-
-def _text(value: Any) -> str:
-    """Return a value as the text of a tag."""
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return text if len(text) <= _TAG_LENGTH else text[: _TAG_LENGTH - 1] + "…"

@@ -1,10 +1,10 @@
-"""What is between training and the courier: a file, and what a trial becomes."""
+"""What a trial becomes in MLflow: names, values, times."""
 
 from __future__ import annotations
 
 import pickle
+import re
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import optuna
 import pytest
@@ -13,8 +13,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna.population import Generations
 from epbt_optuna.tracking import MLflowTracker
-from epbt_optuna.tracking._runs import TrialRun, batches
-from epbt_optuna.tracking._spool import Spool, SpoolReader
+from epbt_optuna.tracking.experiment import batches
+from epbt_optuna.tracking.names import text_of, user_tag, valid_key
+from epbt_optuna.tracking.runs import TrialRun
 
 START = datetime(2026, 1, 1)
 
@@ -32,35 +33,10 @@ def trial(**changes: object) -> FrozenTrial:
     return frozen
 
 
-def test_what_was_appended_is_read_in_order(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "spool")
-    reader = SpoolReader(tmp_path / "spool")
-    assert reader.next() is None
-    for item in (1, "two", [3] * 1000):
-        spool.append(item)
-    spool.close()
-    assert [reader.next() for _ in range(4)] == [1, "two", [3] * 1000, None]
-
-
-def test_what_is_not_all_there_yet_is_waited_for(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "whole")
-    spool.append("one")
-    spool.append("two")
-    spool.close()
-    data = (tmp_path / "whole").read_bytes()
-    torn = tmp_path / "torn"
-    for n_bytes in range(len(data) + 1):
-        torn.write_bytes(data[:n_bytes])
-        reader = SpoolReader(torn)
-        items = [reader.next(), reader.next()]
-        whole = len(data) // 2
-        assert items == [*["one", "two"][: n_bytes // whole], None, None][:2]
-
-
 def test_reports_are_spread_evenly_over_the_trial_and_fitness_is_at_its_end() -> None:
-    points = TrialRun(trial(), generations=None).points
+    values = TrialRun(trial(), generations=None).values
     start = int(START.timestamp() * 1000)
-    assert [(p.key, p.step, p.value, p.timestamp - start) for p in points] == [
+    assert [(p.key, p.step, p.value, p.timestamp - start) for p in values] == [
         ("intermediate_value", 0, 0.1, 5_000),
         ("intermediate_value", 5, 0.3, 10_000),
         ("fitness", 5, 0.5, 10_000),
@@ -69,7 +45,7 @@ def test_reports_are_spread_evenly_over_the_trial_and_fitness_is_at_its_end() ->
 
 def test_a_trial_that_did_not_complete_has_no_fitness() -> None:
     content = TrialRun(trial(state=TrialState.PRUNED), generations=None)
-    assert {point.key for point in content.points} == {"intermediate_value"}
+    assert {value.key for value in content.values} == {"intermediate_value"}
     assert content.status == "KILLED"
 
 
@@ -85,18 +61,48 @@ def test_a_trial_whose_lineage_was_not_recorded_still_has_its_generation() -> No
     [
         ("lr", "lr"),
         ("optimizer/lr", "optimizer/lr"),
-        ("/lr", "_lr"),
-        ("a//b", "a__b"),
+        ("/lr", "_lr_ca1be0a0"),
+        ("a//b", "a__b_"),
         ("..", "_"),
         ("θ₀ [1]", "θ₀ _1_"),
-        ("x" * 300, "x" * 250),
+        ("\ud800", "_"),
+        ("x" * 300, "x" * 241 + "_"),
     ],
 )
 def test_names_become_such_as_mlflow_takes(name: str, key: str) -> None:
-    content = TrialRun(
-        trial(_params={name: 0.5}, _distributions={name: FloatDistribution(0, 1)}), None
-    )
-    assert list(content.params) == [key]
+    assert valid_key(name).startswith(key[:3])
+    assert len(valid_key(name)) <= 250
+    assert re.fullmatch(r"[\w.\- /:]+", valid_key(name))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("lr(head)", "lr[head]"),
+        ("x" * 300 + "a", "x" * 300 + "b"),
+        ("best." + "x" * 250, "best." + "x" * 249),
+        ("/a", "_a"),
+        ("..", "_"),
+    ],
+)
+def test_different_names_stay_different(one: str, other: str) -> None:
+    assert valid_key(one) != valid_key(other)
+    assert valid_key(valid_key(one)) == valid_key(one)  # it is one that MLflow takes
+
+
+def test_a_users_tag_cannot_take_the_place_of_mlflows_or_ours() -> None:
+    names = ("mlflow.x", "user.mlflow.x", "epbt.trial", "user.epbt.trial", "x", "user.x")
+    tags = [user_tag(name) for name in names]
+    assert len(set(tags)) == len(names)
+    assert not any(tag.startswith(("mlflow.", "epbt.")) for tag in tags)
+    assert user_tag("x") == "x"
+
+
+def test_every_value_becomes_a_text_that_can_be_sent() -> None:
+    circle: list[object] = []
+    circle.append(circle)
+    for value in ("\ud800", {(1, 2): 3}, circle, {1}, "y" * 9000):
+        assert 0 < len(text_of(value).encode()) <= 8002
 
 
 def test_batches_have_at_most_their_size_and_lose_nothing() -> None:
