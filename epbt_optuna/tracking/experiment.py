@@ -40,19 +40,11 @@ _T = TypeVar("_T")
 class Experiment:
     """Finds or makes the experiment and the parent run.
 
-    Args:
-        study: The study.
-        destination: Where it goes.
-
     Attributes:
         client: The client.
         id: The experiment's id.
         key: The study's key in all its runs.
         parent: The parent run's id.
-
-    Raises:
-        TrackingError: The experiment was deleted.
-        MlflowException: The server cannot be reached, or refuses.
     """
 
     def __init__(self, study: Study, destination: Destination) -> None:
@@ -60,8 +52,8 @@ class Experiment:
 
         self._study = study
         self._name = destination.experiment or study.study_name
-        uri = destination.tracking_uri or absolute(mlflow.get_tracking_uri())
-        with _lock_beside(destination.sqlite_file):
+        uri = absolute(destination.tracking_uri or mlflow.get_tracking_uri())
+        with _lock_beside(uri):
             # The first client of a new database makes its tables, in dozens of steps. Two at a time
             # would each do some, both fail, and leave tables that no client can go on from. Who
             # comes second finds them made.
@@ -78,6 +70,14 @@ class Experiment:
         if uri.startswith("http"):
             return f"{uri.rstrip('/')}/#/experiments/{self.id}/runs/{self.parent}"
         return f"{uri}, experiment {self.id}, run {self.parent}"
+
+    def answers(self) -> bool:
+        """Tell whether the server does what it surely can."""
+        try:
+            self.client.get_run(self.parent)
+        except Exception:
+            return False
+        return True
 
     def _open(self) -> str:
         name = self._name
@@ -149,11 +149,9 @@ class Experiment:
         return str(run.info.run_id)
 
     def create_child(self, content: TrialRun, parent_run_id: str | None) -> str:
-        """Create a trial's run and return its id.
+        """Create a trial's run, with its tags, and return its id.
 
-        Args:
-            content: What it will hold; only its tags are logged.
-            parent_run_id: The run of the trial whose weights it inherited, if it is there.
+        `parent_run_id` is the run of the trial whose weights it inherited, if it is there.
         """
         tags = content.tags | {
             "mlflow.parentRunId": self.parent,
@@ -174,7 +172,6 @@ class Experiment:
         self,
         run_id: str,
         values: Iterable[MetricValue] = (),
-        *,
         params: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
@@ -196,11 +193,7 @@ class Experiment:
             yield from self.client.get_metric_history(run_id, key)
 
     def children(self, number: int | None = None) -> Iterator[Run]:
-        """Yield the runs of trials.
-
-        Args:
-            number: Of one trial. Default: all.
-        """
+        """Yield the runs of all trials, or those of one."""
         condition = f"tags.`epbt.study` = '{self.key}' and tags.`epbt.role` = 'trial'"
         if number is not None:
             condition += f" and tags.`epbt.trial` = '{number}'"
@@ -231,10 +224,11 @@ def batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
         yield batch
 
 
-def _lock_beside(file: str | None) -> AbstractContextManager[object]:
-    """Return a lock that one process holds at a time; for no file, nothing."""
-    if not file or file.startswith((":memory:", "file:")):
+def _lock_beside(uri: str) -> AbstractContextManager[object]:
+    """Return a lock of a SQLite database, that one process holds at a time; else nothing."""
+    path = uri.removeprefix("sqlite:///").split("?")[0]
+    if path == uri or not path or path.startswith((":memory:", "file:")):
         return nullcontext()
     from filelock import FileLock
 
-    return FileLock(f"{file}.lock")
+    return FileLock(f"{path}.lock")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-from dataclasses import asdict
-from types import TracebackType
 from typing import Any
 
 from optuna import Study
@@ -26,28 +24,24 @@ _logger = logging.getLogger("epbt_optuna.tracking")
 class MLflowTracker:
     """A study callback that makes a population's history browsable in MLflow.
 
-    The study is a parent run, each finished trial a child run of it: params, every reported value
-    as the metric `intermediate_value` with its step, `fitness`, start and end, the user's attrs as
-    tags, and tags that can be searched (``tags.`epbt.generation` = '3'``): `epbt.generation`,
-    `epbt.trial`, `epbt.parent_trial`, `epbt.parent_run_id`, `epbt.mate_trial`, `epbt.state`,
-    `epbt.device`. A pruned trial is KILLED, a failed one FAILED. The parent run has a step for each
-    generation that has ended: `best`, `mean`, `median`, `worst`, `diversity`, `pruned`, `failed`,
-    `epochs_trained`, and `best.<name>`, the hyperparameters of the fittest individual alive; and as
-    artifacts pictures of the lineage, the generations, the schedule and the losses (HTML and PNG),
-    and `schedule.json`.
+    The study is a parent run with a step for each generation that has ended, pictures, and
+    `schedule.json`; each finished trial is a child run of it, with its lineage as tags that can be
+    searched (``tags.`epbt.generation` = '3'``). The documentation's page on MLflow lists them.
 
-    **Training never waits for MLflow, nor ends because of it.** The callback puts the trial's number
-    into a queue; a thread reads the trial from the study and delivers it, and rests in between. The
-    study itself is what guarantees that nothing is lost: every finished trial in it must be in
-    MLflow once, which the thread sees to when it starts, when it ends, and in `sync`. So whatever a
-    kill, an outage or a full disk cost is made up for from the study alone. (A study in memory ends
-    with its process, and so does what could not be delivered by then.) With a server that is down
-    there is one warning, by `logging`; a trial that MLflow refuses is named in one, and passed over.
+    **Training never waits for MLflow, nor ends because of it.** The callback puts the trial's
+    number into a queue; a thread reads the trial from the study and delivers it, and rests in
+    between. Nothing is lost: every finished trial of the study must be in MLflow once, which the
+    thread sees to when it starts, when it ends, and in `sync`. (A study in memory ends with its
+    process, and so does what could not be delivered by then.) A server that is down costs one
+    warning, by `logging`; a trial that MLflow refuses is named in one, and passed over.
 
     Works in every process that runs trials of a study, each with a tracker of its own (it can be
     pickled), with threads, with callbacks that are called in a driver, and after a resume: one
-    parent run, no child twice. For a study that no sampler of ours breeds in, the runs are there
-    all the same, without lineage and generations.
+    parent run, no child twice. Where no sampler of ours breeds, lineage and generations are
+    missing.
+
+    While it delivers, MLflow in this process repeats no request by itself and prints no links,
+    unless its variables in the environment say so: it has no other way to be told.
 
     Args:
         tracking_uri: MLflow's server or database, such as `"http://localhost:5000"` or
@@ -91,8 +85,9 @@ class MLflowTracker:
         check_integer("pictures_every", pictures_every, at_least=0)
         if importlib.util.find_spec("mlflow") is None:
             raise ImportError("`MLflowTracker` needs MLflow: pip install 'epbt-optuna[mlflow]'.")
+        uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or None
         self._destination = Destination(
-            absolute(tracking_uri), experiment, int(pictures_every), log_checkpoints
+            uri and absolute(uri), experiment, log_checkpoints, int(pictures_every)
         )
         self._begin()
 
@@ -104,7 +99,7 @@ class MLflowTracker:
         self._has_warned = False
 
     def __getstate__(self) -> dict[str, Any]:
-        return asdict(self._destination)
+        return self._destination._asdict()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state.pop("tracking_uri"), **state)  # type: ignore[misc]
@@ -139,15 +134,10 @@ class MLflowTracker:
     def __enter__(self) -> MLflowTracker:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def sync(self, study: Study) -> None:
+    def sync(self, study: Study) -> str:
         """Bring to MLflow what is missing there, from the study alone, and wait for it.
 
         What is there stays, and nothing is there twice, however often this is called. A trial that
@@ -155,6 +145,9 @@ class MLflowTracker:
 
         Args:
             study: The study, running or not, with this tracker or without one until now.
+
+        Returns:
+            The address of the parent run.
 
         Raises:
             ValueError: The study has no trials.
@@ -166,6 +159,7 @@ class MLflowTracker:
         worker = Worker(study, self._destination, everything=True)
         if not worker.close():
             raise TrackingError(worker.last_warning)
+        return worker.address
 
     def _start_worker(self, study: Study) -> Worker:
         worker = Worker(study, self._destination)

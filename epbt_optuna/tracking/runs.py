@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -13,18 +12,10 @@ from epbt_optuna.lineage import GenerationSummary
 from epbt_optuna.population import Generations, Lineage
 from epbt_optuna.tracking.names import text_of, user_tag, valid_key
 
-__all__ = ["MetricValue", "TrialRun", "generation_run", "milliseconds"]
-
-_FITNESS = "fitness"
-_INTERMEDIATE = "intermediate_value"
-_STATUSES = {
-    TrialState.COMPLETE: "FINISHED",
-    TrialState.PRUNED: "KILLED",
-    TrialState.FAIL: "FAILED",
-}
-"""MLflow's word for each way in which a trial ends."""
+__all__ = ["MetricValue", "TrialRun", "generation_run", "milliseconds", "parent_of"]
 
 _PARAM_LENGTH = 6000  # MLflow's limit
+_STATUSES = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 
 
 class MetricValue(NamedTuple):
@@ -36,129 +27,89 @@ class MetricValue(NamedTuple):
     step: int
 
 
-@dataclass(frozen=True)
-class TrialRun:
-    """A finished trial as a run.
+class TrialRun(NamedTuple):
+    """A finished trial as a run, with times in milliseconds since 1970."""
 
-    Attributes:
-        trial: The trial.
-        generations: The study's arithmetic, if a sampler of ours breeds in it.
+    name: str
+    status: str
+    start: int
+    end: int
+    parent: int | None
+    params: dict[str, str]
+    tags: dict[str, str]
+    values: list[MetricValue]
+
+    @classmethod
+    def of(cls, trial: FrozenTrial, generations: Generations | None) -> TrialRun:
+        """Return a trial's run; `generations` is its study's arithmetic, if it has one."""
+        start = milliseconds(trial.datetime_start or trial.datetime_complete)
+        end = milliseconds(trial.datetime_complete)
+        name, status = f"trial {trial.number}", _STATUSES[trial.state.name]
+        params = {valid_key(k): text_of(str(v), _PARAM_LENGTH) for k, v in trial.params.items()}
+        tags, values = _tags(trial, generations), _values(trial, start, end)
+        return cls(name, status, start, end, parent_of(trial), params, tags, values)
+
+
+def parent_of(trial: FrozenTrial) -> int | None:
+    """Return the number of the trial whose weights this one inherited."""
+    lineage = Lineage.recorded(trial.number, trial.system_attrs)
+    return None if lineage is None else lineage.parent
+
+
+def _tags(trial: FrozenTrial, generations: Generations | None) -> dict[str, str]:
+    """Return lineage, state, and what the user noted in the trial."""
+    lineage = Lineage.recorded(trial.number, trial.system_attrs)
+    generation = None if generations is None else generations.of(trial.number)
+
+    def noted(what: str) -> Any:  # by a parallel run, else by the user
+        return trial.system_attrs.get(f"epbt:{what}", trial.user_attrs.get(what))
+
+    ours = {
+        "epbt.trial": trial.number,
+        "epbt.generation": generation if lineage is None else lineage.generation,
+        "epbt.parent_trial": None if lineage is None else lineage.parent,
+        "epbt.mate_trial": None if lineage is None else lineage.mate,
+        "epbt.state": trial.state.name,
+        "epbt.device": noted("device"),
+        "epbt.error": noted("error") if trial.state == TrialState.FAIL else None,
+    }
+    users = {user_tag(key): text_of(value) for key, value in trial.user_attrs.items()}
+    return users | {key: text_of(value) for key, value in ours.items() if value is not None}
+
+
+def _values(trial: FrozenTrial, start: int, end: int) -> list[MetricValue]:
+    """Return what the trial reported, and its fitness at the last of these steps.
+
+    Optuna keeps no time of a report; they are spread evenly over the trial. So whoever delivers
+    a trial, and whenever, sends the very same values.
     """
-
-    trial: FrozenTrial
-    generations: Generations | None
-
-    @property
-    def name(self) -> str:
-        """The run's name."""
-        return f"trial {self.trial.number}"
-
-    @property
-    def lineage(self) -> Lineage | None:
-        """Where the trial comes from, if a sampler of ours bred it."""
-        return Lineage.recorded(self.trial.number, self.trial.system_attrs)
-
-    @property
-    def parent(self) -> int | None:
-        """Number of the trial whose weights this one inherited."""
-        return None if self.lineage is None else self.lineage.parent
-
-    @property
-    def status(self) -> str:
-        """MLflow's word for how the trial ended."""
-        return _STATUSES[self.trial.state]
-
-    @property
-    def start(self) -> int:
-        """When the trial began, in milliseconds."""
-        return milliseconds(self.trial.datetime_start or self.trial.datetime_complete)
-
-    @property
-    def end(self) -> int:
-        """When the trial ended, in milliseconds."""
-        return milliseconds(self.trial.datetime_complete)
-
-    @property
-    def params(self) -> dict[str, str]:
-        """The hyperparameters."""
-        return {
-            valid_key(name): text_of(str(value), _PARAM_LENGTH)
-            for name, value in self.trial.params.items()
-        }
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """Lineage, state, and what the user noted in the trial."""
-        lineage, number = self.lineage, self.trial.number
-        generation = None if self.generations is None else self.generations.of(number)
-        if lineage is not None:
-            generation = lineage.generation
-        ours = {
-            "epbt.trial": number,
-            "epbt.generation": generation,
-            "epbt.parent_trial": self.parent,
-            "epbt.mate_trial": None if lineage is None else lineage.mate,
-            "epbt.state": self.trial.state.name,
-            "epbt.device": self._noted("device"),
-            "epbt.error": self._noted("error") if self.trial.state == TrialState.FAIL else None,
-        }
-        users = {user_tag(key): text_of(value) for key, value in self.trial.user_attrs.items()}
-        return users | {key: text_of(value) for key, value in ours.items() if value is not None}
-
-    @property
-    def values(self) -> list[MetricValue]:
-        """What the trial reported, and its fitness at the last of these steps.
-
-        Optuna keeps no time of a report; they are spread evenly over the trial. So whoever delivers
-        a trial, and whenever, sends the very same values.
-        """
-        reports = sorted(self.trial.intermediate_values.items())
-        duration = self.end - self.start
-        reported = [
-            MetricValue(_INTERMEDIATE, value, self.start + duration * i // len(reports), step)
-            for i, (step, value) in enumerate(reports, start=1)
+    reports = sorted(trial.intermediate_values.items())
+    values = [
+        MetricValue("intermediate_value", value, start + (end - start) * i // len(reports), step)
+        for i, (step, value) in enumerate(reports, start=1)
+    ]
+    if trial.state == TrialState.COMPLETE:
+        step = reports[-1][0] if reports else 0
+        is_single = len(trial.values) == 1
+        values += [
+            MetricValue("fitness" if is_single else f"fitness_{i}", value, end, step)
+            for i, value in enumerate(trial.values)
         ]
-        if self.trial.state == TrialState.COMPLETE:
-            last_step = reports[-1][0] if reports else 0
-            values = self.trial.values
-            names = (
-                [_FITNESS] if len(values) == 1 else [f"{_FITNESS}_{i}" for i in range(len(values))]
-            )
-            reported += [
-                MetricValue(name, value, self.end, last_step)
-                for name, value in zip(names, values, strict=True)
-            ]
-        return reported
-
-    def _noted(self, what: str) -> Any:
-        """Return what a parallel run noted about itself, else what the user did."""
-        return self.trial.system_attrs.get(f"epbt:{what}", self.trial.user_attrs.get(what))
+    return values
 
 
 def generation_run(
     summary: GenerationSummary, best: FrozenTrial | None, end: int
 ) -> tuple[list[MetricValue], dict[str, str]]:
-    """Return what one generation, all of whose trials have finished, adds to the parent run.
+    """Return what a generation, whose last trial ended then, adds to the parent run.
 
-    Args:
-        summary: The generation in numbers.
-        best: The fittest individual alive after it, where the best lineage stands then: its
-            hyperparameters are `best.<name>`. Categories, which are no numbers, are tags.
-        end: When its last trial ended, in milliseconds.
-
-    Returns:
-        The values, with the generation as step; and the tags.
+    The hyperparameters of `best`, the fittest individual alive after it, are `best.<name>`;
+    categories, which are no numbers, are tags.
     """
-    values: dict[str, float] = {
-        "best": summary.best,
-        "mean": summary.mean,
-        "median": summary.median,
-        "worst": summary.worst,
-        "diversity": summary.diversity,
-        "pruned": summary.n_pruned,
-        "failed": summary.n_failed,
-        "epochs_trained": summary.n_reports,
-    }
+    names = ("best", "mean", "median", "worst", "diversity")
+    values: dict[str, float] = {name: getattr(summary, name) for name in names}
+    values |= {"pruned": summary.n_pruned, "failed": summary.n_failed}
+    values["epochs_trained"] = summary.n_reports
     tags: dict[str, str] = {}
     if best is not None:
         tags["epbt.best_trial"] = str(best.number)

@@ -1,7 +1,7 @@
 """The thread beside training: takes numbers of finished trials, delivers, tries again, ends well.
 
-A thread, since MLflow's client costs training less than 3 % of trials of one second (benchmark
-`tracking`), and a thread needs no other way to the study than training has, be it in memory.
+A thread, since MLflow's client takes less than 5 % of trials of one second (benchmark `tracking`),
+and since a thread reads the study as training does, be it in memory.
 """
 
 from __future__ import annotations
@@ -27,18 +27,17 @@ _QUEUE_SIZE = 10_000
 _PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _PATIENCE_SECONDS = 5.0  # with a server that is down, once training has ended
 _EXIT_SECONDS = 60.0  # for what is left at the end of the interpreter
-_TRIES = 3  # of one trial, where the server answers everything else
-_WARNINGS = 5  # about single trials
-_REST_SHARE = 2.0  # seconds for each second of delivery: its commits delay those of training
+_TRIES = 3  # of one thing, where the server answers else
+_MOST_WARNINGS = 5  # about single things
+_REST_SHARE = 2.0  # seconds for each second of delivery: training waits for the same disk and lock
 _LONGEST_REST_SECONDS = 1.0
-_ENVIRONMENT = {
+_ENVIRONMENT = {  # MLflow reads it at each request, and has no other way to be told
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # Tries again are ours: MLflow's take minutes, and repeat a request that may have been obeyed.
+    # Retries are ours: MLflow's take minutes, and repeat a request that may have been obeyed.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
-"""Read by MLflow at each request, and only from there; what the user has set stays."""
 
 _logger = logging.getLogger("epbt_optuna.tracking")
 
@@ -50,16 +49,12 @@ class _GaveUpError(Exception):
 class Worker:
     """Delivers one study from a thread of its own, until it is closed.
 
-    What training and the thread share is a queue, two events, and counters that one of them writes
-    and the other only shows.
-
-    Args:
-        study: The study.
-        destination: Where to.
-        everything: Whether what other processes have just finished is delivered too.
+    Training and the thread share a queue, two events, and numbers that one of them writes and the
+    other only reads. With `everything`, what other processes have just finished is delivered too.
     """
 
     def __init__(self, study: Study, destination: Destination, *, everything: bool = False) -> None:
+        self.address = ""  # of the parent run
         self.last_warning = ""
         self._study = study
         self._destination = destination
@@ -68,17 +63,14 @@ class Worker:
         self._training_ended = threading.Event()
         self._ended_at = float("inf")
         self._done = threading.Event()
-        self._n_handed_over = 0
-        self._n_delivered = 0
+        self._n_handed_over = self._n_found = self._n_delivered = self._n_refused = 0
         self._refused: set[int] = set()
         self._is_down = False
-        self._has_failed = False
-        self._delivery: Delivery
+        self._delivery: Delivery | None = None
         self._pid = os.getpid()
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
-        self._thread = threading.Thread(target=self._run, name="epbt-mlflow", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._run, name="epbt-mlflow", daemon=True).start()
         atexit.register(self._close_at_exit)
 
     def hand_over(self, number: int) -> None:
@@ -87,8 +79,8 @@ class Worker:
         try:
             self._queue.put_nowait(number)
         except Full:
-            # The last pass then asks for every trial that is missing, ours or not: which of them
-            # were dropped is not remembered, or memory would grow.
+            # Which ones were dropped is not remembered, or memory would grow: the last pass then
+            # delivers every trial that is missing, whoever ran it.
             self._everything = True
 
     def close(self, seconds: float | None = None) -> bool:
@@ -105,14 +97,13 @@ class Worker:
         atexit.unregister(self._close_at_exit)
         self._ended_at = time.monotonic()
         self._training_ended.set()
-        with suppress(Full):  # then the thread does not wait for anything to come
+        with suppress(Full):  # then the thread is not waiting for anything to come
             self._queue.put_nowait(None)
         if seconds is None:
             self._show_progress()
         elif not self._done.wait(seconds):
             self._warn(f"There was no time to bring everything to MLflow: {self._left()}")
-            return False
-        return not self._has_failed and not self._refused
+        return self._done.is_set() and not self.last_warning
 
     def _close_at_exit(self) -> None:
         self.close(_EXIT_SECONDS)
@@ -120,94 +111,71 @@ class Worker:
     def _show_progress(self) -> None:
         form = "delivering {n_fmt} of {total_fmt} trials to MLflow |{bar}| {remaining}"
         with tqdm(bar_format=form, disable=None, total=0, leave=False) as bar:
-            is_done = False
-            while not is_done:
-                is_done = self._done.wait(0.1)
-                bar.total, bar.n = self._n_handed_over, self._n_delivered
+            while not self._done.wait(0.1):
+                bar.total, bar.n = self._n_handed_over + self._n_found, self._n_delivered
                 bar.refresh()
 
     # On the thread
 
     def _run(self) -> None:
         try:
-            if self._open():
-                self._work()
+            if self._try("parent run", lambda _: self._open()):
+                assert self._delivery is not None
+                self._work(self._delivery)
         except _GaveUpError:
-            self._has_failed = True
             self._warn(f"MLflow at {self._destination.where} is still down: {self._left()}")
-        except BaseException as error:  # a bug; nothing is above a thread that could report it
-            self._has_failed = True
+        except BaseException as error:  # a bug; nothing above a thread would report it
             self._warn(f"Delivery to MLflow has ended: {describe(error)}. {self._left()}")
         finally:
             self._done.set()
 
-    def _open(self) -> bool:
-        def open_() -> None:
-            self._delivery = Delivery(self._study, self._destination)
-            self._delivery.begin()
+    def _open(self) -> None:
+        delivery = Delivery(self._study, self._destination)
+        delivery.begin()
+        self.address = delivery.experiment.address
+        self._delivery = delivery
 
-        return self._try("study", lambda _: open_())
-
-    def _work(self) -> None:
+    def _work(self, delivery: Delivery) -> None:
         if not self._everything:  # else all comes at the end
-            self._bring_missing(set())
-        while (number := self._next()) is not None:
+            self._bring_missing(delivery, set())
+        while not self._training_ended.is_set() and (number := self._queue.get()) is not None:
             start = time.monotonic()
-            self._deliver(number)
-            self._try("generation", lambda _, n=number: self._delivery.end_generation(n))
-            # Training waits for the same disk, and for Python's lock.
-            rest = min(_REST_SHARE * (time.monotonic() - start), _LONGEST_REST_SECONDS)
-            self._training_ended.wait(rest)
-        self._bring_missing(self._rest_of_queue())
-        self._try("generations", lambda _: self._delivery.bring_generations())
-        self._try("pictures", lambda _: self._delivery.draw())
-        self._try("end", lambda _: self._delivery.end())
-        if self._refused:
-            self._warn(f"MLflow refused {len(self._refused)} trials. {self._left()}")
-        _logger.info(
-            "%d trials of study %r are in MLflow: %s",
-            self._n_delivered,
-            self._study.study_name,
-            self._delivery.experiment.address,
-        )
-
-    def _next(self) -> int | None:
-        """Wait for the next trial; None at the end of training.
-
-        What is in the queue then is not delivered one by one, but by one look at what is missing.
-        """
-        return None if self._training_ended.is_set() else self._queue.get()
-
-    def _rest_of_queue(self) -> set[int]:
-        numbers: set[int] = set()
+            self._deliver(delivery, number)
+            self._try("generation", lambda _, n=number: delivery.end_generation(n))  # type: ignore[misc]
+            rest = _REST_SHARE * (time.monotonic() - start)
+            self._training_ended.wait(min(rest, _LONGEST_REST_SECONDS))
+        # The rest of the queue is not looked for one by one, but by one look at what is missing.
+        ours: set[int | None] = set()
         with suppress(Empty):
             while True:
-                number = self._queue.get_nowait()
-                if number is not None:
-                    numbers.add(number)
-        return numbers
+                ours.add(self._queue.get_nowait())
+        self._bring_missing(delivery, {number for number in ours if number is not None})
+        self._try("generations", lambda _: delivery.bring_generations())
+        self._try("pictures", lambda _: delivery.draw())
+        self._try("end", lambda _: delivery.end())
+        name = self._study.study_name
+        _logger.info("%d trials of %r are in MLflow: %s", self._n_delivered, name, self.address)
 
-    def _bring_missing(self, ours: set[int]) -> None:
+    def _bring_missing(self, delivery: Delivery, ours: set[int]) -> None:
         """Make the runs what the study says: none missing, none twice, all with their parents."""
         missing: list[int] = []
 
-        def look() -> None:
-            found = self._delivery.missing(ours, everything=self._everything)
+        def look(_: bool) -> None:
+            found = delivery.missing(ours, everything=self._everything)
             missing[:] = [number for number in found if number not in self._refused]
 
-        while self._try("runs", lambda _: look()) and missing:
-            n_queued = len(ours.intersection(missing))
-            self._n_handed_over += len(missing) - n_queued
+        while self._try("list of runs", look) and missing:
+            self._n_found += len(missing) - len(ours.intersection(missing))
             for number in missing:
-                self._deliver(number)
+                self._deliver(delivery, number)
             ours = set()
-        self._try("links", lambda _: self._delivery.link())
+        self._try("links", lambda _: delivery.link())
 
-    def _deliver(self, number: int) -> None:
-        if self._try(
-            f"trial {number}",
-            lambda is_first: self._delivery.deliver(number, is_first_try=is_first),
-        ):
+    def _deliver(self, delivery: Delivery, number: int) -> None:
+        def deliver(is_first: bool) -> None:
+            delivery.deliver(number, is_first_try=is_first)
+
+        if self._try(f"trial {number}", deliver):
             self._n_delivered += 1
         else:
             self._refused.add(number)
@@ -219,60 +187,63 @@ class Worker:
             what: Names the step in a warning.
             step: Is told whether this is the first try.
         """
-        n_failures, failing_since = 0, 0.0
+        n_failures, failing_since = 0, time.monotonic()
         while True:
             try:
                 step(n_failures == 0)
             except Exception as error:  # noqa: PERF203, to try again is the point
                 n_failures += 1
-                if n_failures == 1:
-                    failing_since = time.monotonic()
-                if not self._is_worth_another_try(error, n_failures):
+                if not self._is_to_be_retried(error, n_failures):
                     self._refuse(what, error)
                     return False
-                self._pause(error, n_failures, failing_since)
+                if n_failures == 2:  # once is no outage
+                    self._say_that_it_waits(error)
+                self._pause(n_failures, failing_since)
             else:
                 if self._is_down:
-                    self._is_down = False
                     _logger.info("MLflow at %s works again.", self._destination.where)
+                self._is_down = False
                 return True
 
-    def _is_worth_another_try(self, error: Exception, n_failures: int) -> bool:
-        is_open = hasattr(self, "_delivery")
-        if is_temporary(error):
-            # A server may also fail over one thing that it is sent, each time again.
-            return n_failures < _TRIES or not (is_open and self._delivery.answers())
-        # Another process may have deleted this run, as one too many; to look again shows it. A bug,
+    def _is_to_be_retried(self, error: Exception, n_failures: int) -> bool:
+        if is_temporary(error):  # but a server may also fail over one thing, each time again
+            delivery = self._delivery
+            return n_failures < _TRIES or delivery is None or not delivery.experiment.answers()
+        # Another process may have deleted this run, as one too many: the second try looks. A bug,
         # and a package that is missing, have no code of MLflow's, and stay what they are.
-        return is_open and n_failures == 1 and hasattr(error, "error_code")
+        return n_failures == 1 and hasattr(error, "error_code") and self._delivery is not None
 
-    def _pause(self, error: Exception, n_failures: int, failing_since: float) -> None:
+    def _pause(self, n_failures: int, failing_since: float) -> None:
         """Wait before the next try; not for long once training has ended."""
-        if n_failures > 1 and not self._is_down and is_temporary(error):  # once is no outage
-            self._is_down = True
-            self._warn(
-                f"MLflow at {self._destination.where} cannot be reached: {describe(error)}. "
-                "Training goes on, and what it brings is delivered as soon as that works."
-            )
         pause = _PAUSES[min(n_failures, len(_PAUSES)) - 1]
         if self._training_ended.wait(pause):
             if time.monotonic() - max(failing_since, self._ended_at) > _PATIENCE_SECONDS:
                 raise _GaveUpError
             time.sleep(min(pause, 1.0))
 
+    def _say_that_it_waits(self, error: Exception) -> None:
+        if not self._is_down:
+            self._is_down = True
+            _logger.warning(
+                "MLflow at %s cannot be reached: %s. Training goes on, and what it brings is "
+                "delivered as soon as that works.",
+                self._destination.where,
+                describe(error),
+            )
+
     def _refuse(self, what: str, error: Exception) -> None:
-        self._has_failed = True
+        self._n_refused += 1
         if isinstance(error, TrackingError):
             self._warn(str(error))
-        elif len(self._refused) < _WARNINGS:
+        elif self._n_refused <= _MOST_WARNINGS:
             self._warn(
                 f"The {what} of study {self._study.study_name!r} cannot be brought to MLflow at "
-                f"{self._destination.where}: {describe(error)}. Training goes on, and so does the "
-                "rest."
+                f"{self._destination.where}: {describe(error)}. Training goes on, and so does all "
+                "else."
             )
 
     def _left(self) -> str:
-        n_left = self._n_handed_over - self._n_delivered
+        n_left = self._n_handed_over + self._n_found - self._n_delivered
         return (
             f"{n_left} trials are left; `MLflowTracker.sync(study)` or `epbt sync` delivers them."
         )
