@@ -14,7 +14,15 @@ from optuna.exceptions import StorageInternalError
 
 from epbt_optuna._internal.optuna import read_study_attr, read_trial, write_study_attr
 
-__all__ = ["Destination", "TrackingError", "absolute", "describe", "is_temporary", "study_keys"]
+__all__ = [
+    "Destination",
+    "TrackingError",
+    "absolute",
+    "describe",
+    "is_temporary",
+    "study_keys",
+    "without_password",
+]
 
 _KEY = "epbt:tracking"
 _SQLITE = "sqlite:///"
@@ -42,8 +50,13 @@ class Destination(NamedTuple):
 
     @property
     def where(self) -> str:
-        """The server, for messages: without a password."""
-        return re.sub(r"//[^/@]*@", "//", self.tracking_uri or "the default tracking URI")
+        """The server, for messages."""
+        return without_password(self.tracking_uri or "the default tracking URI")
+
+
+def without_password(uri: str) -> str:
+    """Return a URI as it may be shown."""
+    return re.sub(r"//[^/@]*@", "//", uri)
 
 
 def absolute(uri: str) -> str:

@@ -12,13 +12,20 @@ import random
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
+from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from optuna import Study
 
 from epbt_optuna._internal.optuna import read_trial
-from epbt_optuna.tracking.destination import Destination, TrackingError, absolute, study_keys
+from epbt_optuna.tracking.destination import (
+    Destination,
+    TrackingError,
+    absolute,
+    study_keys,
+    without_password,
+)
 from epbt_optuna.tracking.names import text_of
 from epbt_optuna.tracking.runs import MetricValue, TrialRun, milliseconds
 
@@ -66,7 +73,7 @@ class Experiment:
     @property
     def address(self) -> str:
         """Where a browser, or a person, finds the parent run."""
-        uri = str(self.client.tracking_uri)
+        uri = without_password(str(self.client.tracking_uri))
         if uri.startswith("http"):
             return f"{uri.rstrip('/')}/#/experiments/{self.id}/runs/{self.parent}"
         return f"{uri}, experiment {self.id}, run {self.parent}"
@@ -105,16 +112,14 @@ class Experiment:
             candidates = self._candidates()
             elected = [id_ for id_, tags in candidates.items() if "epbt.elected" in tags]
             others = sorted(candidates.keys() - {own})
-            is_candidate = own in candidates
-            if is_candidate and (elected or own > min(others, default=own)):
+            if own in candidates and not others and not elected:
+                self.client.set_tag(own, "epbt.elected", "true")
+                return own
+            if own in candidates and (elected or own > min(others, default=own)):
                 self.withdraw(own)
-                is_candidate = False
             if elected:
                 self.key = candidates[elected[0]]["epbt.study"]
                 return elected[0]
-            if is_candidate and not others:
-                self.client.set_tag(own, "epbt.elected", "true")
-                return own
             if not candidates:
                 own = self._create_candidate()
                 continue
@@ -133,20 +138,15 @@ class Experiment:
 
     def _create_candidate(self) -> str:
         first = read_trial(self._study, 0)
-        start = None if first is None else first.datetime_start or first.datetime_complete
+        start = milliseconds(None if first is None else first.datetime_start or datetime.now())
         name = text_of(self._study.study_name)
-        run = self.client.create_run(
-            self.id,
-            start_time=milliseconds(start) if start else int(time.time() * 1000),
-            run_name=name,
-            tags={
-                "epbt.role": "study",
-                "epbt.study": self._keys[0],
-                "epbt.study_name": name,
-                "epbt.direction": ", ".join(d.name.lower() for d in self._study.directions),
-            },
-        )
-        return str(run.info.run_id)
+        tags = {
+            "epbt.role": "study",
+            "epbt.study": self._keys[0],
+            "epbt.study_name": name,
+            "epbt.direction": ", ".join(d.name.lower() for d in self._study.directions),
+        }
+        return str(self.client.create_run(self.id, start, tags, name).info.run_id)
 
     def create_child(self, content: TrialRun, parent_run_id: str | None) -> str:
         """Create a trial's run, with its tags, and return its id.
@@ -161,9 +161,7 @@ class Experiment:
         if parent_run_id is not None:
             tags["epbt.parent_run_id"] = parent_run_id
         first, *more = batches(tags.items(), _OTHERS)
-        run = self.client.create_run(
-            self.id, start_time=content.start, tags=dict(first), run_name=content.name
-        )
+        run = self.client.create_run(self.id, content.start, dict(first), content.name)
         for batch in more:
             self.log(run.info.run_id, tags=dict(batch))
         return str(run.info.run_id)
