@@ -196,7 +196,7 @@ class Worker:
                 if not self._is_to_be_retried(error, n_failures):
                     self._refuse(what, error)
                     return False
-                if n_failures == 2:  # once is no outage
+                if n_failures > 1 and not self._answers():  # once is no outage
                     self._say_that_it_waits(error)
                 self._pause(n_failures, failing_since)
             else:
@@ -207,11 +207,13 @@ class Worker:
 
     def _is_to_be_retried(self, error: Exception, n_failures: int) -> bool:
         if is_temporary(error):  # but a server may also fail over one thing, each time again
-            delivery = self._delivery
-            return n_failures < _TRIES or delivery is None or not delivery.experiment.answers()
+            return n_failures < _TRIES or not self._answers()
         # Another process may have deleted this run, as one too many: the second try looks. A bug,
         # and a package that is missing, have no code of MLflow's, and stay what they are.
         return n_failures == 1 and hasattr(error, "error_code") and self._delivery is not None
+
+    def _answers(self) -> bool:
+        return self._delivery is not None and self._delivery.experiment.answers()
 
     def _pause(self, n_failures: int, failing_since: float) -> None:
         """Wait before the next try; not for long once training has ended."""
