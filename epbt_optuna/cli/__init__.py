@@ -247,3 +247,31 @@ def running(
         print_running(study, numbers)
     else:
         click.echo(end_running(study, numbers, action))
+
+
+@main.command(
+    epilog=_examples(
+        "epbt sync sqlite:///epbt.db --tracking-uri sqlite:///mlflow.db",
+        "epbt sync study.log my-study --tracking-uri http://localhost:5000 --experiment digits",
+    ),
+)
+@_study_arguments
+@click.option("--tracking-uri", metavar="URI", help="MLflow's.  [default: what MLflow is set to]")
+@click.option("--experiment", metavar="NAME", help="Of MLflow.  [default: the study's name]")
+@click.option("--log-checkpoints", is_flag=True, help="Make checkpoints MLflow models.")
+def sync(
+    storage: str,
+    study_name: str | None,
+    tracking_uri: str | None,
+    experiment: str | None,
+    log_checkpoints: bool,
+) -> None:
+    """Bring to MLflow what is missing there of a study.
+
+    Such as what a killed run left over. What is there stays, and nothing is there twice.
+    """
+    from epbt_optuna.tracking import MLflowTracker
+
+    tracker = MLflowTracker(tracking_uri, experiment=experiment, log_checkpoints=log_checkpoints)
+    study = _open(storage, study_name)
+    click.echo(f"Study {study.study_name} is in MLflow: {tracker.sync(study)}")

@@ -17,10 +17,11 @@ def sentence(error: Exception) -> str | None:
     from sqlalchemy.exc import SQLAlchemyError
 
     from epbt_optuna.checkpoints.records import CheckpointError
+    from epbt_optuna.tracking import TrackingError
 
     if isinstance(error, BrokenPipeError):  # `epbt … | head`: click ends quietly
         return None
-    if isinstance(error, ValueError | ImportError | OSError | CheckpointError):
+    if isinstance(error, ValueError | ImportError | OSError | CheckpointError | TrackingError):
         return str(error)
     grpc = sys.modules.get("grpc")
     if isinstance(error, OptunaError | SQLAlchemyError) or (

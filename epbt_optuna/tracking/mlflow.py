@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import logging
 import os
-import pickle
-from functools import partial
-from types import TracebackType
 from typing import Any
 
 from optuna import Study
-from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
 
 from epbt_optuna._internal.checks import check_integer
-from epbt_optuna._internal.optuna import read_trial, storage_of
+from epbt_optuna._internal.optuna import read_trial
 from epbt_optuna._internal.per_study import PerStudy
-from epbt_optuna.population import Generations
-from epbt_optuna.tracking._courier import Courier, TrackingError
-from epbt_optuna.tracking._runs import milliseconds
-from epbt_optuna.tracking._spool import Address
+from epbt_optuna.tracking.destination import Destination, TrackingError, absolute
+from epbt_optuna.tracking.worker import Worker
 
 __all__ = ["MLflowTracker"]
 
@@ -31,37 +24,35 @@ _logger = logging.getLogger("epbt_optuna.tracking")
 class MLflowTracker:
     """A study callback that makes a population's history browsable in MLflow.
 
-    The study is a parent run, each finished trial a child run of it: params, every reported value
-    as the metric `intermediate_value` with its step, `fitness`, start and end, the user's attrs as
-    tags, and tags that can be searched (``tags.`epbt.generation` = '3'``): `epbt.generation`,
-    `epbt.trial`, `epbt.parent_trial`, `epbt.parent_run_id`, `epbt.mate_trial`, `epbt.state`,
-    `epbt.device`. A pruned trial is KILLED, a failed one FAILED. The parent run has a step for each
-    generation that has ended: `best`, `mean`, `median`, `worst`, `diversity`, `pruned`, `failed`,
-    `epochs_trained`, and `best.<name>`, the hyperparameters of the fittest individual alive; and as
-    artifacts pictures of the lineage, the generations, the schedule and the losses (HTML and PNG),
-    and `schedule.json`.
+    The study is a parent run with a step for each generation that has ended, pictures, and
+    `schedule.json`; each finished trial is a child run of it, with its lineage as tags that can be
+    searched (``tags.`epbt.generation` = '3'``). The documentation's page on MLflow lists them.
 
-    **Training never waits for MLflow, nor ends because of it.** The callback appends the trial to a
-    file; a process beside training, the courier, takes it from there. The study itself is what
-    guarantees that nothing is lost: every finished trial in it must be in MLflow once, which the
-    courier sees to when it starts, when it ends, and in `sync`. So whatever a kill, an outage or a
-    full disk cost is made up for from the study alone. (A study in memory has no such second life:
-    its trials are delivered by the time `close` returns or the process ends, or, if the server is
-    down then, not at all.) With a server that is down there is one warning, by `logging`.
+    **Training never waits for MLflow, nor ends because of it.** The callback puts the trial's
+    number into a queue; a thread reads the trial from the study and delivers it, and rests in
+    between. Nothing is lost: every finished trial of the study must be in MLflow once, which the
+    thread sees to when it starts, when it ends, and in `sync`. (A study in memory ends with its
+    process, and so does what could not be delivered by then.) A server that is down costs one
+    warning, by `logging`; a trial that MLflow refuses is named in one, and passed over.
 
     Works in every process that runs trials of a study, each with a tracker of its own (it can be
     pickled), with threads, with callbacks that are called in a driver, and after a resume: one
-    parent run, no child twice. For a study that no sampler of ours breeds in, the runs are there
-    all the same, without lineage and generations.
+    parent run, no child twice. Where no sampler of ours breeds, lineage and generations are
+    missing.
+
+    While it delivers, MLflow in this process repeats no request by itself and prints no links,
+    unless its variables in the environment say so: it has no other way to be told.
 
     Args:
         tracking_uri: MLflow's server or database, such as `"http://localhost:5000"` or
-            `"sqlite:///mlflow.db"`. Default: what MLflow is set to, `MLFLOW_TRACKING_URI`.
+            `"sqlite:///mlflow.db"`, in the folder that is the working directory now. Default: what
+            MLflow is set to, `MLFLOW_TRACKING_URI`.
         experiment: Name of the experiment; created if there is none. Default: the study's name.
         log_checkpoints: Whether checkpoints become MLflow models, each the output of its trial's
             run and an input of its children's. Their bytes stay where they are.
-        pictures_every: Generations between two sets of pictures; the last set is made at the end.
-            0: no pictures, only `schedule.json`.
+        pictures_every: Generations between two sets of pictures, or more where drawing them would
+            take more than 5 % of the time; the last set is made at the end. 0: no pictures, only
+            `schedule.json`.
 
     Raises:
         ImportError: MLflow is not installed.
@@ -73,7 +64,7 @@ class MLflowTracker:
         with MLflowTracker("sqlite:///mlflow.db") as tracker:
             study.optimize(objective, n_trials=520, callbacks=[tracker])
         ```
-        Without `with`, what is left is delivered when the interpreter ends.
+        Without `with`, what is left is delivered when the interpreter ends, for at most a minute.
     """
 
     def __init__(
@@ -94,41 +85,36 @@ class MLflowTracker:
         check_integer("pictures_every", pictures_every, at_least=0)
         if importlib.util.find_spec("mlflow") is None:
             raise ImportError("`MLflowTracker` needs MLflow: pip install 'epbt-optuna[mlflow]'.")
-        self._tracking_uri = tracking_uri
-        self._experiment = experiment
-        self._log_checkpoints = log_checkpoints
-        self._pictures_every = int(pictures_every)
+        uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or None
+        self._destination = Destination(
+            uri and absolute(uri), experiment, log_checkpoints, int(pictures_every)
+        )
         self._begin()
 
     def _begin(self) -> None:
-        """Begin without couriers: they are of one process, and of one run."""
+        """Begin without threads: they are of one process, and of one run."""
         self._pid = os.getpid()
-        self._couriers = PerStudy(self._start_courier)
-        self._started: list[Courier] = []
+        self._workers = PerStudy(self._start_worker)
+        self._started: list[Worker] = []
         self._has_warned = False
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            "tracking_uri": self._tracking_uri,
-            "experiment": self._experiment,
-            "log_checkpoints": self._log_checkpoints,
-            "pictures_every": self._pictures_every,
-        }
+        return self._destination._asdict()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state.pop("tracking_uri"), **state)  # type: ignore[misc]
 
     def __call__(self, study: Study, trial: FrozenTrial) -> None:
-        """Hand a finished trial over; returns at once, and never raises."""
+        """Note a finished trial for delivery; returns at once, and never raises."""
         try:
             if self._pid != os.getpid():  # in a forked worker
                 self._begin()
-            self._couriers(study).hand_over(trial)
+            self._workers(study).hand_over(trial.number)
         except Exception as error:
             if not self._has_warned:
                 self._has_warned = True
                 _logger.warning(
-                    "Trials cannot be handed over for MLflow: %r. Training goes on; "
+                    "Trials cannot be delivered to MLflow: %r. Training goes on; "
                     "`MLflowTracker.sync(study)` delivers what is missing.",
                     error,
                 )
@@ -136,26 +122,22 @@ class MLflowTracker:
     def close(self) -> None:
         """Wait until everything is in MLflow; a few seconds only where the server is down.
 
+        Shows a progress bar on a terminal, and logs the address of the parent run.
         The tracker can be used again afterwards.
         """
         if self._pid == os.getpid():
             started = self._started
             self._begin()
-            for courier in started:
-                courier.close()
+            for worker in started:
+                worker.close()
 
     def __enter__(self) -> MLflowTracker:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def sync(self, study: Study) -> None:
+    def sync(self, study: Study) -> str:
         """Bring to MLflow what is missing there, from the study alone, and wait for it.
 
         What is there stays, and nothing is there twice, however often this is called. A trial that
@@ -164,6 +146,9 @@ class MLflowTracker:
         Args:
             study: The study, running or not, with this tracker or without one until now.
 
+        Returns:
+            The address of the parent run.
+
         Raises:
             ValueError: The study has no trials.
             TrackingError: The server cannot be reached or refuses, or the experiment was deleted.
@@ -171,51 +156,12 @@ class MLflowTracker:
         if read_trial(study, 0) is None:
             raise ValueError(f"Study {study.study_name!r} is empty: it has no trials yet.")
         self.close()
-        courier = self._make_courier(study, everything=True)
-        if not courier.close():
-            raise TrackingError(courier.last_warning)
+        worker = Worker(study, self._destination, everything=True)
+        if not worker.close():
+            raise TrackingError(worker.last_warning)
+        return worker.address
 
-    def _start_courier(self, study: Study) -> Courier:
-        courier = self._make_courier(study, everything=False)
-        self._started.append(courier)
-        return courier
-
-    def _make_courier(self, study: Study, *, everything: bool) -> Courier:
-        finished = partial(_finished_trials, study) if _is_private(study) else tuple
-        return Courier(self._address(study, everything=everything), finished)
-
-    def _address(self, study: Study, *, everything: bool) -> Address:
-        first = read_trial(study, 0)
-        assert first is not None
-        # What every process finds in the study, and no other study has. A copy of a study in
-        # another storage has it too, and goes on in the same runs.
-        identity = f"{study.study_name}\n{first.datetime_start}"
-        return Address(
-            tracking_uri=self._tracking_uri,
-            experiment=self._experiment or study.study_name,
-            study_name=study.study_name,
-            study_key=hashlib.sha256(identity.encode()).hexdigest()[:16],
-            start=milliseconds(first.datetime_start or first.datetime_complete),
-            directions=tuple(study.directions),
-            generations=Generations.recorded(study),
-            storage=None if _is_private(study) else _pickled(storage_of(study)),
-            pictures_every=self._pictures_every,
-            log_checkpoints=self._log_checkpoints,
-            everything=everything,
-        )
-
-
-def _is_private(study: Study) -> bool:
-    """Tell whether only this process can read the study."""
-    return isinstance(storage_of(study), InMemoryStorage)
-
-
-def _finished_trials(study: Study) -> list[FrozenTrial]:
-    return [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-
-
-def _pickled(storage: object) -> bytes | None:
-    try:
-        return pickle.dumps(storage)
-    except Exception:  # a storage of the user's own; then what this process runs is delivered
-        return None
+    def _start_worker(self, study: Study) -> Worker:
+        worker = Worker(study, self._destination)
+        self._started.append(worker)
+        return worker

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,13 +11,6 @@ import pytest
 from tests.tracking.servers import MLflowServer, database, empty_database
 
 __all__ = ["database", "empty_database"]
-
-
-@pytest.fixture(autouse=True)
-def temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep what killed couriers leave behind in the test's own folder."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(tempfile, "tempdir", None)  # so that the variable is read again
 
 
 @pytest.fixture(scope="session")

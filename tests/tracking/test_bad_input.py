@@ -11,6 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from epbt_optuna.tracking import MLflowTracker, TrackingError
+from epbt_optuna.tracking.names import valid_key
 from tests.tracking.checks import check, children_of, experiment_id, parents_of
 from tests.tracking.training import make_study, run
 
@@ -109,8 +110,9 @@ def test_what_mlflow_would_refuse_is_made_to_fit(database: str) -> None:
     study.optimize(objective, n_trials=1, callbacks=[tracker])
     tracker.sync(study)
     run = children_of(database)[0]
-    assert set(run.data.params) == {"lr _log₁₀_ θ_", "_layers"}
-    assert len(run.data.params["_layers"]) == 6000
+    names = {valid_key("lr (log₁₀, θ)"), valid_key("../layers")}
+    assert set(run.data.params) == names
+    assert len(run.data.params[valid_key("../layers")]) == 6000
     assert run.data.tags["note 149"] == "149"
     assert len(run.data.tags["note 0"]) == 8000
     assert run.data.tags["user.mlflow.parentRunId"] == "mine"

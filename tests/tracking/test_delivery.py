@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -20,14 +16,14 @@ import optuna
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric
-from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from epbt_optuna._internal.optuna import write_study_attr
 from epbt_optuna.tracking import MLflowTracker, TrackingError
-from epbt_optuna.tracking._experiment import Experiment
-from epbt_optuna.tracking._spool import Address
+from epbt_optuna.tracking.delivery import Delivery
+from epbt_optuna.tracking.destination import Destination
+from epbt_optuna.tracking.experiment import Experiment
 from tests.tracking.checks import check, children_of, experiment_id, history, parents_of
-from tests.tracking.servers import MLflowServer
 from tests.tracking.training import NAME, make_study, open_journal, run
 
 _REPOSITORY = Path(__file__).parent.parent.parent
@@ -72,7 +68,7 @@ def test_four_processes_bring_every_trial_once(
     assert [program.returncode for program in programs] == [0] * 4, outputs
     study = open_journal(str(journal))
     assert [p.info.status for p in parents_of(server, experiment)] == ["FINISHED"]
-    # Whose parent was still on its way through another courier has all its tags after a sync.
+    # Whose parent was still on its way through another process has all its tags after a sync.
     MLflowTracker(server, experiment=experiment, pictures_every=0).sync(study)
     check(study, server, 24, experiment)
     (parent,) = parents_of(server, experiment)
@@ -80,21 +76,15 @@ def test_four_processes_bring_every_trial_once(
 
 
 def test_processes_that_begin_together_elect_one_parent_run(server: str, experiment: str) -> None:
-    address = Address(
-        tracking_uri=server,
-        experiment=experiment,
-        study_name=NAME,
-        study_key="1234",
-        start=0,
-        directions=(StudyDirection.MAXIMIZE,),
-        generations=None,
-        storage=None,
-        pictures_every=0,
-        log_checkpoints=False,
-        everything=False,
-    )
+    destination = Destination(server, experiment, log_checkpoints=False, pictures_every=0)
+    study = make_study()
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+
+    def open_one(_: int) -> str:
+        return Experiment(study, destination).parent
+
     with ThreadPoolExecutor(6) as threads:
-        elected = {opened.parent for opened in threads.map(Experiment, [address] * 6)}
+        elected = set(threads.map(open_one, range(6)))
     assert {run.info.run_id for run in parents_of(server, experiment)} == elected
     assert len(elected) == 1
 
@@ -152,20 +142,16 @@ def test_a_resumed_study_goes_on_in_the_same_parent_run(
         check(study, server, n_trials, experiment)
 
 
-@pytest.mark.parametrize("with_courier", [True, False])
 def test_a_run_that_is_killed_and_resumed_leaves_every_trial_once(
-    server: str, experiment: str, tmp_path: Path, with_courier: bool
+    server: str, experiment: str, tmp_path: Path
 ) -> None:
     journal = tmp_path / "study.log"
     program = start_program(server, journal, 200, experiment)
     assert program.stdout is not None
-    courier = int(program.stdout.readline().split()[1])
     while program.stdout.readline() != "30\n":
         pass
     program.kill()
     program.communicate()
-    if with_courier:
-        os.kill(courier, signal.SIGKILL)
     study = open_journal(str(journal))
     for trial in study.get_trials(states=[TrialState.RUNNING]):
         study.tell(trial.number, state=TrialState.FAIL)
@@ -173,14 +159,8 @@ def test_a_run_that_is_killed_and_resumed_leaves_every_trial_once(
     with MLflowTracker(server, experiment=experiment, pictures_every=0) as tracker:
         run(study, tracker, 5)
         tracker.close()
-        wait_for_the_end_of(courier)
         tracker.sync(study)
     check(study, server, n_before + 5, experiment)
-
-
-def wait_for_the_end_of(process: int) -> None:
-    while Path(f"/proc/{process}").exists():
-        time.sleep(0.1)
 
 
 def test_a_trial_whose_error_ends_the_run_is_there_too(server: str, experiment: str) -> None:
@@ -196,7 +176,7 @@ def test_a_trial_whose_error_ends_the_run_is_there_too(server: str, experiment: 
     assert check(study, server, 3, experiment)[2].info.status == "FAILED"
 
 
-def test_a_forked_worker_has_a_courier_of_its_own(
+def test_a_forked_process_has_a_thread_of_its_own(
     server: str, experiment: str, tmp_path: Path
 ) -> None:
     study = open_journal(str(tmp_path / "study.log"))
@@ -217,87 +197,6 @@ def test_a_forked_worker_has_a_courier_of_its_own(
     check(study, server, 6, experiment)
 
 
-# A server that is down
-
-
-@pytest.fixture
-def own_server(empty_database: Path, tmp_path: Path) -> Iterator[MLflowServer]:
-    """A server that the test may stop; it is not started yet."""
-    shutil.copy(empty_database, tmp_path)
-    server = MLflowServer(tmp_path)
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
-def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [
-        record.getMessage()
-        for record in caplog.records
-        if record.name.startswith("epbt_optuna") and record.levelno >= logging.WARNING
-    ]
-
-
-def has_children(uri: str) -> bool:
-    found = MlflowClient(uri).get_experiment_by_name(NAME)
-    return found is not None and len(children_of(uri)) > 0
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def test_a_server_that_stops_and_comes_back_misses_nothing(
-    own_server: MLflowServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    own_server.start()
-    study = make_study()
-    with MLflowTracker(own_server.url, pictures_every=0) as tracker:
-        run(study, tracker, 8)
-        wait_for(lambda: has_children(own_server.url))
-        own_server.stop()
-        run(study, tracker, 8)
-        wait_for(lambda: warnings_in(caplog))
-        own_server.start()
-        run(study, tracker, 8)
-    (warning,) = warnings_in(caplog)
-    assert own_server.url in warning
-    assert "Training goes on" in warning
-    tracker.sync(study)
-    check(study, own_server.url, 24)
-
-
-def test_what_a_server_missed_that_stayed_down_is_there_after_sync(
-    own_server: MLflowServer, caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
-    study = open_journal(str(tmp_path / "study.log"))
-    with MLflowTracker(own_server.url, pictures_every=0) as tracker:
-        run(study, tracker, 12)
-    assert len(warnings_in(caplog)) == 1
-    with pytest.raises(TrackingError, match="cannot be reached"):
-        tracker.sync(study)
-    own_server.start()
-    for _ in range(2):
-        tracker.sync(study)
-        check(study, own_server.url, 12)
-
-
-def test_training_does_not_wait_for_a_server_that_never_answers() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        threading.Thread(target=silent.accept, daemon=True).start()
-        tracker = MLflowTracker(f"http://127.0.0.1:{silent.getsockname()[1]}", pictures_every=0)
-        study = make_study()
-        start = time.monotonic()
-        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), 30, callbacks=[tracker])
-        assert time.monotonic() - start < 5
-        os.kill(tracker._started[0].pid, signal.SIGKILL)
-        tracker.close()
-
-
 def test_a_trial_that_ended_a_minute_ago_is_not_left_to_a_process_that_may_be_gone(
     server: str, experiment: str, tmp_path: Path
 ) -> None:
@@ -311,3 +210,157 @@ def test_a_trial_that_ended_a_minute_ago_is_not_left_to_a_process_that_may_be_go
     with MLflowTracker(server, experiment=experiment, pictures_every=0) as tracker:
         run(study, tracker, 1)
     assert sorted(children_of(server, experiment)) == [0, 2]
+
+
+def test_eight_processes_that_start_on_no_database_make_it_once(tmp_path: Path) -> None:
+    """MLflow's own processes do not wait for one another, and leave tables that none can use."""
+    uri = f"sqlite:///{tmp_path}/new/mlflow.db"
+    (tmp_path / "new").mkdir()
+    journal = tmp_path / "study.log"
+    study = open_journal(str(journal))
+    programs = [start_program(uri, journal, 1, NAME) for _ in range(8)]
+    errors = [program.communicate()[1] for program in programs]
+    assert [program.returncode for program in programs] == [0] * 8, errors
+    assert len(parents_of(uri)) == 1
+    assert sorted(children_of(uri)) == list(range(8))
+    MLflowTracker(uri, pictures_every=0).sync(study)
+    check(study, uri, 8)
+
+
+def test_a_sync_before_the_first_trial_begins_has_the_same_parent_run(database: str) -> None:
+    study = make_study()
+    study.enqueue_trial({"x": 0.5})
+    tracker = MLflowTracker(database, pictures_every=0)
+    tracker.sync(study)
+    run(study, tracker, 3)
+    tracker.close()
+    tracker.sync(study)
+    check(study, database, 3)
+
+
+def test_runs_of_version_0_1_go_on_in_their_parent_run(database: str) -> None:
+    study = make_study()
+    tracker = MLflowTracker(database, pictures_every=0)
+    run(study, tracker, 2)
+    tracker.close()
+    (parent,) = parents_of(database)
+    start = f"{NAME}\n{study.trials[0].datetime_start}"
+    assert parent.data.tags["epbt.study"] == hashlib.sha256(start.encode()).hexdigest()[:16]
+    write_study_attr(study, "epbt:tracking", "a newer key")
+    run(study, tracker, 2)
+    tracker.close()
+    assert [p.info.run_id for p in parents_of(database)] == [parent.info.run_id]
+    check(study, database, 4)
+
+
+def test_a_trial_that_mlflow_refuses_is_named_and_costs_only_itself(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = make_study()
+
+    def report_too_far(trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", 0, 1)
+        trial.report(x, 2**70 if trial.number == 2 else 0)  # no database has such steps
+        return x
+
+    tracker = MLflowTracker(database, pictures_every=0)
+    study.optimize(report_too_far, n_trials=9, callbacks=[tracker])
+    tracker.close()
+    whole = {n for n, r in children_of(database).items() if r.info.status == "FINISHED"}
+    assert whole == set(range(9)) - {2}
+    named = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+    assert len(named) == 1
+    assert named[0].startswith("The trial 2 of study 'a study' cannot be brought to MLflow")
+    (parent,) = parents_of(database)
+    assert [step for step, _ in history(database, parent, "best")] == [0, 1]
+    with pytest.raises(TrackingError, match="The trial 2"):
+        tracker.sync(study)
+
+
+def test_names_that_become_alike_are_kept_apart(database: str) -> None:
+    study = make_study()
+
+    def objective(trial: optuna.Trial) -> float:
+        names = ("lr(head)", "lr[head]", "x" * 250, "x" * 250 + "y")
+        for i, name in enumerate(names):
+            trial.suggest_float(name, i, i)
+            trial.set_user_attr(name, i)
+        return 0.5
+
+    with MLflowTracker(database, pictures_every=0) as tracker:
+        study.optimize(objective, n_trials=6, callbacks=[tracker])
+    run_0 = children_of(database)[0]
+    assert sorted(run_0.data.params.values()) == ["0.0", "1.0", "2.0", "3.0"]
+    notes = {k: v for k, v in run_0.data.tags.items() if k.startswith(("lr", "x"))}
+    assert sorted(notes.values()) == ["0", "1", "2", "3"]
+    (parent,) = parents_of(database)
+    best = {k: v for k, v in parent.data.metrics.items() if k.startswith("best.")}
+    assert sorted(best.values()) == [0, 1, 2, 3]
+
+
+def test_a_bug_is_said_once_and_not_tried_again(
+    database: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def fail(_: object) -> None:
+        calls.append(1)
+        raise ImportError("no such package")
+
+    monkeypatch.setattr(Delivery, "begin", fail)
+    study = make_study()
+    with MLflowTracker(database, pictures_every=0) as tracker:
+        run(study, tracker, 3)
+    assert len(calls) == 1
+    assert caplog.text.count("ImportError: no such package") == 1
+
+
+def test_an_interrupt_of_training_is_the_users_and_all_is_delivered(database: str) -> None:
+    study = make_study()
+
+    def interrupt(trial: optuna.Trial) -> float:
+        if trial.number == 3:
+            raise KeyboardInterrupt
+        return trial.suggest_float("x", 0, 1)
+
+    with pytest.raises(KeyboardInterrupt), MLflowTracker(database, pictures_every=0) as tracker:
+        study.optimize(interrupt, n_trials=9, callbacks=[tracker])
+    states = [run.info.status for _, run in sorted(children_of(database).items())]
+    assert states == ["FINISHED"] * 3 + ["FAILED"]
+
+
+def test_what_was_not_closed_is_delivered_when_the_interpreter_ends(
+    database: str, tmp_path: Path
+) -> None:
+    """And no module of the working directory is imported, not by a thread either."""
+    (tmp_path / "sqlalchemy.py").write_text("raise SystemExit('imported')")
+    journal = tmp_path / "study.log"
+    program = (
+        "import sys\n"
+        "from tests.tracking.training import MLflowTracker, open_journal, run\n"
+        "tracker = MLflowTracker(sys.argv[1], pictures_every=0)\n"
+        "run(open_journal(sys.argv[2]), tracker, 5)\n"
+    )
+    (tmp_path / "programs").mkdir()
+    (tmp_path / "programs" / "program.py").write_text(program)
+    subprocess.run(
+        [sys.executable, str(tmp_path / "programs" / "program.py"), database, str(journal)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(_REPOSITORY)},
+        check=True,
+    )
+    check(open_journal(str(journal)), database, 5)
+
+
+def test_a_change_of_the_working_directory_changes_no_database(
+    empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    tracker = MLflowTracker("sqlite:///mlflow.db", pictures_every=0)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    study = make_study()
+    run(study, tracker, 2)
+    tracker.close()
+    check(study, f"sqlite:///{tmp_path}/mlflow.db", 2)

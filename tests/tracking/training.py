@@ -4,7 +4,7 @@ As a program, `python -m tests.tracking.training`, it is one process of a run th
 
     python -m tests.tracking.training TRACKING_URI JOURNAL N_TRIALS EXPERIMENT
 
-It writes `<number>` for each trial that it has told, and `courier <id>` for its courier.
+It writes `<number>` for each trial that it has told.
 """
 
 from __future__ import annotations
@@ -73,8 +73,6 @@ def _main(arguments: Sequence[str]) -> None:
     tracker = MLflowTracker(tracking_uri, experiment=experiment, pictures_every=0)
     for i in range(int(n_trials)):
         run(study, tracker, 1)
-        if i == 0:
-            sys.stdout.write(f"courier {tracker._started[0].pid}\n")
         sys.stdout.write(f"{i}\n")
         sys.stdout.flush()
     tracker.close()

@@ -1,0 +1,265 @@
+"""From a study to MLflow's runs: each exactly once, however many processes deliver at a time.
+
+What must be there are the study's finished trials; nothing else is kept of what is to be done, so a
+kill, an outage or a dropped number costs nothing that cannot be found out again.
+
+A trial belongs to the process that ran it, which creates its run without asking. When that is a
+while ago, or was tried before, anybody may deliver it, and looks first. Between looking and
+creating another process may create the same run. Therefore who delivered what may be another's
+looks again afterwards: of two who did both, the later one sees both runs. Of several runs of one
+trial the one with the lowest id stays: all who look agree on it, so they never delete both. A run
+is terminated last, so one that is not was cut short, and gets what it lacks.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from optuna import Study
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from epbt_optuna._internal.attrs import AttrError
+from epbt_optuna._internal.optuna import read_trial, storage_of
+from epbt_optuna.lineage import summarize_generations
+from epbt_optuna.population import Generations, Lineage
+from epbt_optuna.tracking.destination import Destination
+from epbt_optuna.tracking.experiment import Experiment
+from epbt_optuna.tracking.models import MODEL_TAG, PARENT_MODEL_TAG, bring_model, link_model
+from epbt_optuna.tracking.pictures import write_artifacts
+from epbt_optuna.tracking.runs import TrialRun, generation_run, milliseconds
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+__all__ = ["Delivery"]
+
+_OWNERS_SECONDS = 60.0  # for so long a trial is left to the process that ran it
+_MOST_KNOWN = 10_000  # runs that are remembered; a parent is of the generations just before
+_PAUSE = 20.0  # times what a summary or a set of pictures took, before the next: 5 %
+_UNFINISHED = "RUNNING"  # MLflow's word for a run that is not terminated
+
+
+class _Child(NamedTuple):
+    """What there is to know of a trial's run; the run itself is a hundred times as large."""
+
+    run_id: str
+    is_whole: bool = False
+    tags: tuple[str | None, ...] = (None,) * 4
+    """`mlflow.parentRunId`, `epbt.parent_run_id`, and the two of models."""
+
+    @classmethod
+    def of(cls, run: Run) -> _Child:
+        names = ("mlflow.parentRunId", "epbt.parent_run_id", PARENT_MODEL_TAG, MODEL_TAG)
+        tags = tuple(run.data.tags.get(name) for name in names)
+        return cls(str(run.info.run_id), run.info.status != _UNFINISHED, tags)
+
+
+class Delivery:
+    """Brings one study to one experiment.
+
+    Raises:
+        TrackingError: The experiment was deleted.
+        MlflowException: The server cannot be reached, or refuses.
+    """
+
+    def __init__(self, study: Study, destination: Destination) -> None:
+        self._study = study
+        self._destination = destination
+        self._generations = Generations.recorded(study)
+        self._is_private = isinstance(storage_of(study), InMemoryStorage)
+        self.experiment = Experiment(study, destination)
+        self._client = self.experiment.client
+        self._known: dict[int, _Child] = {}
+        self._listed: dict[int, _Child] | None = None  # between `missing` and `link`
+        self._summary_due_at = 0.0
+        self._pictures_due_at = 0.0
+        self._n_undrawn = 0  # generations since the last pictures
+
+    def begin(self) -> None:
+        """Mark the study as running."""
+        self._client.update_run(self.experiment.parent, status=_UNFINISHED)
+
+    # Trials
+
+    def deliver(self, number: int, *, is_first_try: bool) -> None:
+        """Bring one finished trial.
+
+        Args:
+            number: Of a trial that this process ran, or that `missing` has just returned.
+            is_first_try: Whether this process has surely not tried it since.
+        """
+        trial = read_trial(self._study, number)
+        if trial is None or not trial.state.is_finished():  # a callback that was called by hand
+            return
+        is_there = _is_old(trial) if self._listed is None else number in self._listed
+        run = self._find(number) if is_there or not is_first_try else None
+        content = TrialRun.of(trial, self._generations, self.experiment.identity)
+        values = content.values
+        parent = self._child(content.parent)
+        if run is None:
+            run_id = self.experiment.create_child(content, parent and parent.run_id)
+        elif run.info.status != _UNFINISHED:
+            return
+        else:
+            run_id = str(run.info.run_id)
+            logged = self.experiment.history(run_id, run.data.metrics)
+            there = {(metric.key, metric.step) for metric in logged}
+            values = [value for value in values if (value.key, value.step) not in there]
+        self.experiment.log(run_id, values, content.params)
+        model = None
+        if self._destination.log_checkpoints:
+            model = bring_model(self.experiment, trial, run_id, self.experiment.identity)
+            if parent is not None and parent.tags[3] is not None:
+                link_model(self.experiment, run_id, parent.tags[3])
+        self._client.set_terminated(run_id, content.status, content.end)
+        self._remember(number, _Child(run_id, True, (None, None, None, model)))
+
+    def missing(self, ours: Collection[int], *, everything: bool) -> list[int]:
+        """Return the trials to be delivered, after deleting what is there twice.
+
+        Args:
+            ours: Trials that this process ran, and has not delivered.
+            everything: Whether what other processes have just finished is to be delivered too.
+        """
+        found: dict[int, list[_Child]] = defaultdict(list)
+        for run in self.experiment.children():
+            found[int(run.data.tags["epbt.trial"])].append(_Child.of(run))
+        self._listed = {}
+        for number in sorted(found):
+            first, *others = sorted(found[number], key=lambda child: child.run_id)
+            for other in others:
+                self.experiment.withdraw(other.run_id)
+            self._listed[number] = first
+            self._remember(number, first)
+        whole = {number for number, child in self._listed.items() if child.is_whole}
+        return [
+            trial.number
+            for trial in self._study.get_trials(deepcopy=False)
+            if trial.state.is_finished()
+            and trial.number not in whole
+            # Optuna calls nobody back for a trial whose error ends the run: nobody else brings it.
+            and (
+                (everything or self._is_private or trial.number in ours)
+                or (trial.state == TrialState.FAIL or _is_old(trial))
+            )
+        ]
+
+    def link(self) -> None:
+        """Correct what runs say of others, which may have come or gone since they were created.
+
+        By what `missing` has seen: when it returns nothing, all are there.
+        """
+        children, self._listed = self._listed or {}, None
+        for trial in self._study.get_trials(deepcopy=False):
+            if (child := children.get(trial.number)) is None:
+                continue
+            study_run, parent_run, parent_model, _ = child.tags
+            if study_run != self.experiment.parent:
+                self._client.set_tag(child.run_id, "mlflow.parentRunId", self.experiment.parent)
+            parent = children.get(self._parent_of(trial))
+            if parent is not None and parent_run != parent.run_id:
+                self._client.set_tag(child.run_id, "epbt.parent_run_id", parent.run_id)
+            model = parent.tags[3] if parent is not None else None
+            if self._destination.log_checkpoints and model is not None and model != parent_model:
+                link_model(self.experiment, child.run_id, model)
+
+    def _parent_of(self, trial: FrozenTrial) -> int:
+        """Return the trial whose weights this one inherited; -1, which is none, where nobody is."""
+        with suppress(AttrError):  # damaged; when it was delivered, that was said
+            identity = self.experiment.identity
+            lineage = Lineage.recorded(trial.number, trial.system_attrs, identity)
+            if lineage is not None and lineage.parent is not None:
+                return lineage.parent
+        return -1
+
+    def _find(self, number: int) -> Run | None:
+        """Look for a trial's run."""
+        runs = self.experiment.children(number)
+        run = min(runs, key=lambda run: str(run.info.run_id), default=None)
+        if run is not None:
+            self._remember(number, _Child.of(run))
+        return run
+
+    def _child(self, number: int | None) -> _Child | None:
+        if number is None:
+            return None
+        if number not in self._known:
+            self._find(number)
+        return self._known.get(number)
+
+    def _remember(self, number: int, child: _Child) -> None:
+        self._known[number] = child
+        if len(self._known) > _MOST_KNOWN:
+            del self._known[next(iter(self._known))]  # the oldest; it can be looked for
+
+    # Generations, pictures, the end
+
+    def end_generation(self, number: int) -> None:
+        """Bring the generations that have ended, if this trial is the last of one.
+
+        Not after each one where they are short: to summarise a study takes longer, the longer it
+        is. What is left out comes with a later one, or at the end.
+        """
+        generations = self._generations
+        if generations is None or number + 1 != generations.n_trials(generations.of(number) + 1):
+            return
+        start = time.monotonic()
+        if start >= self._summary_due_at:
+            self.bring_generations()
+            self._summary_due_at = time.monotonic() + _PAUSE * (time.monotonic() - start)
+        every = self._destination.pictures_every
+        if every and self._n_undrawn >= every and start >= self._pictures_due_at:
+            start = time.monotonic()
+            self.draw()
+            self._pictures_due_at = time.monotonic() + _PAUSE * (time.monotonic() - start)
+
+    def bring_generations(self) -> None:
+        """Bring the generations that have ended and are not there."""
+        trials = self._study.get_trials(deepcopy=False)
+        if self._generations is None or not trials:
+            return
+        parent = self.experiment.parent
+        there = {metric.step for metric in self.experiment.history(parent, ["best"])}
+        for summary in summarize_generations(self._study):
+            numbers = self._generations.numbers(summary.generation)
+            n_ended = summary.n_complete + summary.n_pruned + summary.n_failed
+            if summary.generation in there or n_ended != len(numbers):
+                continue
+            best = None if summary.best_trial is None else trials[summary.best_trial]
+            values, tags = generation_run(summary, best, _end(trials[n] for n in numbers))
+            self.experiment.log(parent, values, tags=tags)
+            self._n_undrawn += 1
+
+    def draw(self) -> None:
+        """Bring the pictures and the schedule, as they are now."""
+        if self._generations is not None:
+            self._n_undrawn = 0
+            with tempfile.TemporaryDirectory() as folder:
+                with_pictures = self._destination.pictures_every > 0
+                write_artifacts(self._study, Path(folder), with_pictures=with_pictures)
+                self._client.log_artifacts(self.experiment.parent, folder)
+
+    def end(self) -> None:
+        """Mark the study as finished, unless trials of it are running."""
+        trials = self._study.get_trials(deepcopy=False)
+        if all(trial.state != TrialState.RUNNING for trial in trials):
+            self._client.set_terminated(self.experiment.parent, "FINISHED", _end(trials) or None)
+
+
+def _end(trials: Iterable[FrozenTrial]) -> int:
+    """Return when the last of the trials ended."""
+    return max((milliseconds(trial.datetime_complete) for trial in trials), default=0)
+
+
+def _is_old(trial: FrozenTrial) -> bool:
+    """Tell whether a trial ended so long ago that it no longer belongs to its own process."""
+    ended = trial.datetime_complete
+    return ended is None or datetime.now() - ended > timedelta(seconds=_OWNERS_SECONDS)

@@ -1,0 +1,235 @@
+"""A study's runs in one MLflow experiment: found, made and logged to, by `MlflowClient` alone.
+
+MLflow cannot create a run only if it is absent, so the one parent run comes by an election: who
+finds none creates a candidate and looks again. Alone, he marks it as elected; otherwise all
+candidates but one withdraw. Of two processes at least the later one sees the other's candidate, so
+two are never elected.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from optuna import Study
+
+from epbt_optuna._internal.identity import StudyIdentity
+from epbt_optuna._internal.optuna import read_trial
+from epbt_optuna.tracking.destination import (
+    Destination,
+    TrackingError,
+    absolute,
+    study_keys,
+    without_password,
+)
+from epbt_optuna.tracking.names import text_of
+from epbt_optuna.tracking.runs import MetricValue, TrialRun, milliseconds
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Run
+
+__all__ = ["Experiment", "batches"]
+
+_CANDIDATE_SECONDS = 30.0  # after which whoever made a candidate must have died
+_PAGE = 500
+# MLflow's limits: a request carries 1000 things, of which 100 params and 100 tags
+_METRICS = 800
+_OTHERS = 100
+
+_T = TypeVar("_T")
+
+
+class Experiment:
+    """Finds or makes the experiment and the parent run.
+
+    Attributes:
+        client: The client.
+        id: The experiment's id.
+        identity: The study's, with a token of its own.
+        key: The study's key in all its runs.
+        parent: The parent run's id.
+    """
+
+    def __init__(self, study: Study, destination: Destination) -> None:
+        import mlflow  # takes seconds, which only the thread that delivers spends
+
+        self._study = study
+        self._name = destination.experiment or study.study_name
+        uri = absolute(destination.tracking_uri or mlflow.get_tracking_uri())
+        with _lock_beside(uri):
+            # The first client of a new database makes its tables, in dozens of steps. Two at a time
+            # would each do some, both fail, and leave tables that no client can go on from. Who
+            # comes second finds them made.
+            self.client: MlflowClient = mlflow.MlflowClient(uri)
+            self.id = self._open()
+        self.identity = StudyIdentity.drawn(study, len(study.get_trials(deepcopy=False)))
+        self._keys = study_keys(study, self.identity)
+        self.key = self._keys[0]
+        self.parent = self._elect()
+
+    @property
+    def address(self) -> str:
+        """Where a browser, or a person, finds the parent run."""
+        uri = without_password(str(self.client.tracking_uri))
+        if uri.startswith("http"):
+            return f"{uri.rstrip('/')}/#/experiments/{self.id}/runs/{self.parent}"
+        return f"{uri}, experiment {self.id}, run {self.parent}"
+
+    def answers(self) -> bool:
+        """Tell whether the server does what it surely can."""
+        try:
+            self.client.get_run(self.parent)
+        except Exception:
+            return False
+        return True
+
+    def _open(self) -> str:
+        name = self._name
+        experiment = self.client.get_experiment_by_name(name)
+        if experiment is None:
+            try:
+                return str(self.client.create_experiment(name))
+            except Exception:  # another process may have been faster
+                experiment = self.client.get_experiment_by_name(name)
+                if experiment is None:
+                    raise
+        if experiment.lifecycle_stage != "active":
+            raise TrackingError(
+                f"The MLflow experiment {name!r} was deleted. Restore it (`mlflow experiments "
+                f"restore --experiment-id {experiment.experiment_id}`), or pass another name as "
+                "`experiment`."
+            )
+        return str(experiment.experiment_id)
+
+    def _elect(self) -> str:
+        """Return the one parent run, after an election if there is none (see the module)."""
+        own = ""
+        patience = time.monotonic() + _CANDIDATE_SECONDS
+        while True:
+            candidates = self._candidates()
+            elected = [id_ for id_, tags in candidates.items() if "epbt.elected" in tags]
+            others = sorted(candidates.keys() - {own})
+            if own in candidates and not others and not elected:
+                self.client.set_tag(own, "epbt.elected", "true")
+                return own
+            if own in candidates and (elected or own > min(others, default=own)):
+                self.withdraw(own)
+            if elected:
+                self.key = candidates[elected[0]]["epbt.study"]
+                return elected[0]
+            if not candidates:
+                own = self._create_candidate()
+                continue
+            if time.monotonic() > patience:
+                for run_id in others:
+                    self.withdraw(run_id)
+            time.sleep(random.uniform(0.1, 0.3))
+
+    def _candidates(self) -> dict[str, dict[str, str]]:
+        """Return the tags of all parent runs that there are, by id, the lowest first."""
+        tags: dict[str, dict[str, str]] = {}
+        for key in self._keys:
+            runs = self._search(f"tags.`epbt.study` = '{key}' and tags.`epbt.role` = 'study'")
+            tags |= {str(run.info.run_id): run.data.tags for run in runs}
+        return dict(sorted(tags.items()))
+
+    def _create_candidate(self) -> str:
+        first = read_trial(self._study, 0)
+        start = milliseconds(None if first is None else first.datetime_start or datetime.now())
+        name = text_of(self._study.study_name)
+        tags = {
+            "epbt.role": "study",
+            "epbt.study": self._keys[0],
+            "epbt.study_name": name,
+            "epbt.direction": ", ".join(d.name.lower() for d in self._study.directions),
+        }
+        return str(self.client.create_run(self.id, start, tags, name).info.run_id)
+
+    def create_child(self, content: TrialRun, parent_run_id: str | None) -> str:
+        """Create a trial's run, with its tags, and return its id.
+
+        `parent_run_id` is the run of the trial whose weights it inherited, if it is there.
+        """
+        tags = content.tags | {
+            "mlflow.parentRunId": self.parent,
+            "epbt.role": "trial",
+            "epbt.study": self.key,
+        }
+        if parent_run_id is not None:
+            tags["epbt.parent_run_id"] = parent_run_id
+        first, *more = batches(tags.items(), _OTHERS)
+        run = self.client.create_run(self.id, content.start, dict(first), content.name)
+        for batch in more:
+            self.log(run.info.run_id, tags=dict(batch))
+        return str(run.info.run_id)
+
+    def log(
+        self,
+        run_id: str,
+        values: Iterable[MetricValue] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Log in as few requests as MLflow's limits allow."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        batched: tuple[Iterator[list[Any]], ...] = (
+            batches((Metric(*value) for value in values), _METRICS),
+            batches((Param(*item) for item in (params or {}).items()), _OTHERS),
+            batches((RunTag(*item) for item in (tags or {}).items()), _OTHERS),
+        )
+        while any(request := [next(batch, []) for batch in batched]):
+            metrics, some_params, some_tags = request
+            self.client.log_batch(run_id, metrics, some_params, some_tags, synchronous=True)
+
+    def history(self, run_id: str, keys: Iterable[str]) -> Iterator[Metric]:
+        """Yield all that was logged of some metrics."""
+        for key in keys:
+            yield from self.client.get_metric_history(run_id, key)
+
+    def children(self, number: int | None = None) -> Iterator[Run]:
+        """Yield the runs of all trials, or those of one."""
+        condition = f"tags.`epbt.study` = '{self.key}' and tags.`epbt.role` = 'trial'"
+        if number is not None:
+            condition += f" and tags.`epbt.trial` = '{number}'"
+        return self._search(condition)
+
+    def _search(self, condition: str) -> Iterator[Run]:
+        """Yield runs, page by page: all at a time could be more than there is memory."""
+        token: str | None = None
+        while True:
+            page = self.client.search_runs(
+                [self.id], condition, max_results=_PAGE, page_token=token
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def withdraw(self, run_id: str) -> None:
+        """Delete a run, if it is there."""
+        with suppress(Exception):  # whoever sees that it is not needed may delete it
+            self.client.delete_run(run_id)
+
+
+def batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    """Yield lists of at most `size` items, as many as one request may carry."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _lock_beside(uri: str) -> AbstractContextManager[object]:
+    """Return a lock of a SQLite database, that one process holds at a time; else nothing."""
+    path = uri.removeprefix("sqlite:///").split("?")[0]
+    if path == uri or not path or path.startswith((":memory:", "file:")):
+        return nullcontext()
+    from filelock import FileLock
+
+    return FileLock(f"{path}.lock")

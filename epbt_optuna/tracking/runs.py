@@ -1,0 +1,129 @@
+"""What a trial and a generation look like in MLflow: names, values, times. Nothing is sent here."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from epbt_optuna._internal.attrs import DEVICE, ERROR, Attr
+from epbt_optuna._internal.identity import StudyIdentity
+from epbt_optuna.lineage import GenerationSummary
+from epbt_optuna.population import Generations, Lineage
+from epbt_optuna.tracking.names import text_of, user_tag, valid_key
+
+__all__ = ["MetricValue", "TrialRun", "generation_run", "milliseconds"]
+
+_PARAM_LENGTH = 6000  # MLflow's limit
+_STATUSES = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
+
+
+class MetricValue(NamedTuple):
+    """One value of a metric, with the time in milliseconds since 1970."""
+
+    key: str
+    value: float
+    timestamp: int
+    step: int
+
+
+class TrialRun(NamedTuple):
+    """A finished trial as a run, with times in milliseconds since 1970."""
+
+    name: str
+    status: str
+    start: int
+    end: int
+    parent: int | None
+    params: dict[str, str]
+    tags: dict[str, str]
+    values: list[MetricValue]
+
+    @classmethod
+    def of(
+        cls, trial: FrozenTrial, generations: Generations | None, identity: StudyIdentity
+    ) -> TrialRun:
+        """Return a trial's run; `generations` is its study's arithmetic, if it has one."""
+        start = milliseconds(trial.datetime_start or trial.datetime_complete)
+        end = milliseconds(trial.datetime_complete)
+        name, status = f"trial {trial.number}", _STATUSES[trial.state.name]
+        params = {valid_key(k): text_of(str(v), _PARAM_LENGTH) for k, v in trial.params.items()}
+        lineage = Lineage.recorded(trial.number, trial.system_attrs, identity)
+        parent = None if lineage is None else lineage.parent
+        tags, values = _tags(trial, generations, lineage), _values(trial, start, end)
+        return cls(name, status, start, end, parent, params, tags, values)
+
+
+def _tags(
+    trial: FrozenTrial, generations: Generations | None, lineage: Lineage | None
+) -> dict[str, str]:
+    """Return lineage, state, and what the user noted in the trial."""
+    generation = None if generations is None else generations.of(trial.number)
+
+    def noted(attr: Attr, what: str) -> Any:  # by a parallel run, else by the user
+        value = attr.of_trial(trial.number, trial.system_attrs)
+        return trial.user_attrs.get(what) if value is None else value
+
+    ours = {
+        "epbt.trial": trial.number,
+        "epbt.generation": generation if lineage is None else lineage.generation,
+        "epbt.parent_trial": None if lineage is None else lineage.parent,
+        "epbt.mate_trial": None if lineage is None else lineage.mate,
+        "epbt.state": trial.state.name,
+        "epbt.device": noted(DEVICE, "device"),
+        "epbt.error": noted(ERROR, "error") if trial.state == TrialState.FAIL else None,
+    }
+    users = {user_tag(key): text_of(value) for key, value in trial.user_attrs.items()}
+    return users | {key: text_of(value) for key, value in ours.items() if value is not None}
+
+
+def _values(trial: FrozenTrial, start: int, end: int) -> list[MetricValue]:
+    """Return what the trial reported, and its fitness at the last of these steps.
+
+    Optuna keeps no time of a report; they are spread evenly over the trial. So whoever delivers
+    a trial, and whenever, sends the very same values.
+    """
+    reports = sorted(trial.intermediate_values.items())
+    values = [
+        MetricValue("intermediate_value", value, start + (end - start) * i // len(reports), step)
+        for i, (step, value) in enumerate(reports, start=1)
+    ]
+    if trial.state == TrialState.COMPLETE:
+        step = reports[-1][0] if reports else 0
+        is_single = len(trial.values) == 1
+        values += [
+            MetricValue("fitness" if is_single else f"fitness_{i}", value, end, step)
+            for i, value in enumerate(trial.values)
+        ]
+    return values
+
+
+def generation_run(
+    summary: GenerationSummary, best: FrozenTrial | None, end: int
+) -> tuple[list[MetricValue], dict[str, str]]:
+    """Return what a generation, whose last trial ended then, adds to the parent run.
+
+    The hyperparameters of `best`, the fittest individual alive after it, are `best.<name>`;
+    categories, which are no numbers, are tags.
+    """
+    names = ("best", "mean", "median", "worst", "diversity")
+    values: dict[str, float] = {name: getattr(summary, name) for name in names}
+    values |= {"pruned": summary.n_pruned, "failed": summary.n_failed}
+    values["epochs_trained"] = summary.n_reports
+    tags: dict[str, str] = {}
+    if best is not None:
+        tags["epbt.best_trial"] = str(best.number)
+        for name, value in best.params.items():
+            if isinstance(best.distributions[name], CategoricalDistribution):
+                tags[valid_key(f"epbt.best.{name}")] = text_of(value)
+            else:
+                values[valid_key(f"best.{name}")] = float(value)
+    step = summary.generation
+    return [MetricValue(key, value, end, step) for key, value in values.items()], tags
+
+
+def milliseconds(moment: datetime | None) -> int:
+    """Return a moment of Optuna's, which is local time, as MLflow counts it."""
+    return 0 if moment is None else int(moment.timestamp() * 1000)

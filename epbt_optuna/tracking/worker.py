@@ -1,0 +1,255 @@
+"""The thread beside training: takes numbers of finished trials, delivers, tries again, ends well.
+
+A thread, since MLflow's client takes less than 5 % of trials of one second (benchmark `tracking`),
+and since a thread reads the study as training does, be it in memory.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, Full, Queue
+
+from optuna import Study
+from tqdm import tqdm
+
+from epbt_optuna.tracking.delivery import Delivery
+from epbt_optuna.tracking.destination import Destination, TrackingError, describe, is_temporary
+
+__all__ = ["Worker"]
+
+_QUEUE_SIZE = 10_000
+_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_PATIENCE_SECONDS = 5.0  # with a server that is down, once training has ended
+_EXIT_SECONDS = 60.0  # for what is left at the end of the interpreter
+_TRIES = 3  # of one thing, where the server answers else
+_MOST_WARNINGS = 5  # about single things
+_REST_SHARE = 2.0  # seconds for each second of delivery: training waits for the same disk and lock
+_LONGEST_REST_SECONDS = 1.0
+_ENVIRONMENT = {  # MLflow reads it at each request, and has no other way to be told
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # Retries are ours: MLflow's take minutes, and repeat a request that may have been obeyed.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+
+_logger = logging.getLogger("epbt_optuna.tracking")
+
+
+class _GaveUpError(Exception):
+    """Training has ended, and the server is still down."""
+
+
+class Worker:
+    """Delivers one study from a thread of its own, until it is closed.
+
+    Training and the thread share a queue, two events, and numbers that one of them writes and the
+    other only reads. With `everything`, what other processes have just finished is delivered too.
+    """
+
+    def __init__(self, study: Study, destination: Destination, *, everything: bool = False) -> None:
+        self.address = ""  # of the parent run
+        self.last_warning = ""
+        self._study = study
+        self._destination = destination
+        self._everything = everything
+        self._queue: Queue[int | None] = Queue(_QUEUE_SIZE)
+        self._training_ended = threading.Event()
+        self._ended_at = float("inf")
+        self._done = threading.Event()
+        self._n_handed_over = self._n_found = self._n_delivered = self._n_refused = 0
+        self._refused: set[int] = set()
+        self._is_down = False
+        self._delivery: Delivery | None = None
+        self._pid = os.getpid()
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        threading.Thread(target=self._run, name="epbt-mlflow", daemon=True).start()
+        atexit.register(self._close_at_exit)
+
+    def hand_over(self, number: int) -> None:
+        """Leave a finished trial to the thread; returns at once."""
+        self._n_handed_over += 1
+        try:
+            self._queue.put_nowait(number)
+        except Full:
+            # Which ones were dropped is not remembered, or memory would grow: the last pass then
+            # delivers every trial that is missing, whoever ran it.
+            self._everything = True
+
+    def close(self, seconds: float | None = None) -> bool:
+        """Wait until all is delivered; return whether it was.
+
+        Where the server is down the thread gives up after a few seconds, and has said so.
+
+        Args:
+            seconds: How long to wait; then a warning says how many trials are left. Default: as
+                long as it takes, with a progress bar on a terminal.
+        """
+        if self._pid != os.getpid():  # a fork's copy: the thread is its parent's
+            return True
+        atexit.unregister(self._close_at_exit)
+        self._ended_at = time.monotonic()
+        self._training_ended.set()
+        with suppress(Full):  # then the thread is not waiting for anything to come
+            self._queue.put_nowait(None)
+        if seconds is None:
+            self._show_progress()
+        elif not self._done.wait(seconds):
+            self._warn(f"There was no time to bring everything to MLflow: {self._left()}")
+        return self._done.is_set() and not self.last_warning
+
+    def _close_at_exit(self) -> None:
+        self.close(_EXIT_SECONDS)
+
+    def _show_progress(self) -> None:
+        form = "delivering {n_fmt} of {total_fmt} trials to MLflow |{bar}| {remaining}"
+        with tqdm(bar_format=form, disable=None, total=0, leave=False) as bar:
+            while not self._done.wait(0.1):
+                bar.total, bar.n = self._n_handed_over + self._n_found, self._n_delivered
+                bar.refresh()
+
+    # On the thread
+
+    def _run(self) -> None:
+        try:
+            if self._try("parent run", lambda _: self._open()):
+                assert self._delivery is not None
+                self._work(self._delivery)
+        except _GaveUpError:
+            self._warn(f"MLflow at {self._destination.where} is still down: {self._left()}")
+        except BaseException as error:  # a bug; nothing above a thread would report it
+            self._warn(f"Delivery to MLflow has ended: {describe(error)}. {self._left()}")
+        finally:
+            self._done.set()
+
+    def _open(self) -> None:
+        delivery = Delivery(self._study, self._destination)
+        delivery.begin()
+        self.address = delivery.experiment.address
+        self._delivery = delivery
+
+    def _work(self, delivery: Delivery) -> None:
+        if not self._everything:  # else all comes at the end
+            self._bring_missing(delivery, set())
+        while not self._training_ended.is_set() and (number := self._queue.get()) is not None:
+            start = time.monotonic()
+            self._deliver(delivery, number)
+            self._try("generation", lambda _, n=number: delivery.end_generation(n))  # type: ignore[misc]
+            rest = _REST_SHARE * (time.monotonic() - start)
+            self._training_ended.wait(min(rest, _LONGEST_REST_SECONDS))
+        # The rest of the queue is not looked for one by one, but by one look at what is missing.
+        ours: set[int | None] = set()
+        with suppress(Empty):
+            while True:
+                ours.add(self._queue.get_nowait())
+        self._bring_missing(delivery, {number for number in ours if number is not None})
+        self._try("generations", lambda _: delivery.bring_generations())
+        self._try("pictures", lambda _: delivery.draw())
+        self._try("end", lambda _: delivery.end())
+        name = self._study.study_name
+        _logger.info("%d trials of %r are in MLflow: %s", self._n_delivered, name, self.address)
+
+    def _bring_missing(self, delivery: Delivery, ours: set[int]) -> None:
+        """Make the runs what the study says: none missing, none twice, all with their parents."""
+        missing: list[int] = []
+
+        def look(_: bool) -> None:
+            found = delivery.missing(ours, everything=self._everything)
+            missing[:] = [number for number in found if number not in self._refused]
+
+        while self._try("list of runs", look) and missing:
+            self._n_found += len(missing) - len(ours.intersection(missing))
+            for number in missing:
+                self._deliver(delivery, number)
+            ours = set()
+        self._try("links", lambda _: delivery.link())
+
+    def _deliver(self, delivery: Delivery, number: int) -> None:
+        def deliver(is_first: bool) -> None:
+            delivery.deliver(number, is_first_try=is_first)
+
+        if self._try(f"trial {number}", deliver):
+            self._n_delivered += 1
+        else:
+            self._refused.add(number)
+
+    def _try(self, what: str, step: Callable[[bool], None]) -> bool:
+        """Do one step, again and again while the server is down; return whether it was done.
+
+        Args:
+            what: Names the step in a warning.
+            step: Is told whether this is the first try.
+        """
+        n_failures, failing_since = 0, time.monotonic()
+        while True:
+            try:
+                step(n_failures == 0)
+            except Exception as error:  # noqa: PERF203, to try again is the point
+                n_failures += 1
+                if not self._is_to_be_retried(error, n_failures):
+                    self._refuse(what, error)
+                    return False
+                if n_failures > 1 and not self._answers():  # once is no outage
+                    self._say_that_it_waits(error)
+                self._pause(n_failures, failing_since)
+            else:
+                if self._is_down:
+                    _logger.info("MLflow at %s works again.", self._destination.where)
+                self._is_down = False
+                return True
+
+    def _is_to_be_retried(self, error: Exception, n_failures: int) -> bool:
+        if is_temporary(error):  # but a server may also fail over one thing, each time again
+            return n_failures < _TRIES or not self._answers()
+        # Another process may have deleted this run, as one too many: the second try looks. A bug,
+        # and a package that is missing, have no code of MLflow's, and stay what they are.
+        return n_failures == 1 and hasattr(error, "error_code") and self._delivery is not None
+
+    def _answers(self) -> bool:
+        return self._delivery is not None and self._delivery.experiment.answers()
+
+    def _pause(self, n_failures: int, failing_since: float) -> None:
+        """Wait before the next try; not for long once training has ended."""
+        pause = _PAUSES[min(n_failures, len(_PAUSES)) - 1]
+        if self._training_ended.wait(pause):
+            if time.monotonic() - max(failing_since, self._ended_at) > _PATIENCE_SECONDS:
+                raise _GaveUpError
+            time.sleep(min(pause, 1.0))
+
+    def _say_that_it_waits(self, error: Exception) -> None:
+        if not self._is_down:
+            self._is_down = True
+            _logger.warning(
+                "MLflow at %s cannot be reached: %s. Training goes on, and what it brings is "
+                "delivered as soon as that works.",
+                self._destination.where,
+                describe(error),
+            )
+
+    def _refuse(self, what: str, error: Exception) -> None:
+        self._n_refused += 1
+        if isinstance(error, TrackingError):
+            self._warn(str(error))
+        elif self._n_refused <= _MOST_WARNINGS:
+            self._warn(
+                f"The {what} of study {self._study.study_name!r} cannot be brought to MLflow at "
+                f"{self._destination.where}: {describe(error)}. Training goes on, and so does all "
+                "else."
+            )
+
+    def _left(self) -> str:
+        n_left = self._n_handed_over + self._n_found - self._n_delivered
+        return (
+            f"{n_left} trials are left; `MLflowTracker.sync(study)` or `epbt sync` delivers them."
+        )
+
+    def _warn(self, text: str) -> None:
+        self.last_warning = text
+        _logger.warning(text)

@@ -1,0 +1,125 @@
+"""What a trial becomes in MLflow: names, values, times."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from datetime import datetime, timedelta
+
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from epbt_optuna.population import Generations
+from epbt_optuna.tracking import MLflowTracker
+from epbt_optuna.tracking.experiment import batches
+from epbt_optuna.tracking.names import text_of, user_tag, valid_key
+from epbt_optuna.tracking.runs import TrialRun
+
+START = datetime(2026, 1, 1)
+
+
+def trial(**changes: object) -> FrozenTrial:
+    frozen = optuna.create_trial(
+        value=0.5,
+        params={"x": 0.25},
+        distributions={"x": FloatDistribution(0, 1)},
+        intermediate_values={0: 0.1, 5: 0.3},
+    )
+    frozen.datetime_start, frozen.datetime_complete = START, START + timedelta(seconds=10)
+    for name, value in changes.items():
+        setattr(frozen, name, value)
+    return frozen
+
+
+def test_reports_are_spread_evenly_over_the_trial_and_fitness_is_at_its_end() -> None:
+    values = TrialRun.of(trial(), None).values
+    start = int(START.timestamp() * 1000)
+    assert [(p.key, p.step, p.value, p.timestamp - start) for p in values] == [
+        ("intermediate_value", 0, 0.1, 5_000),
+        ("intermediate_value", 5, 0.3, 10_000),
+        ("fitness", 5, 0.5, 10_000),
+    ]
+
+
+def test_a_trial_that_did_not_complete_has_no_fitness() -> None:
+    content = TrialRun.of(trial(state=TrialState.PRUNED), None)
+    assert {value.key for value in content.values} == {"intermediate_value"}
+    assert content.status == "KILLED"
+
+
+def test_a_trial_whose_lineage_was_not_recorded_still_has_its_generation() -> None:
+    """Its process was killed between the two."""
+    content = TrialRun.of(trial(number=7, state=TrialState.FAIL), Generations(6, 3))
+    assert content.tags["epbt.generation"] == "1"
+    assert "epbt.parent_trial" not in content.tags
+
+
+@pytest.mark.parametrize("name", ["lr", "optimizer/lr", "θ₀", "a:b", "x" * 250])
+def test_a_name_that_mlflow_takes_stays_as_it_is(name: str) -> None:
+    assert valid_key(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("/lr", "_lr_"),
+        ("a//b", "a__b_"),
+        ("..", "_"),
+        ("θ₀ [1]", "θ₀ _1__"),
+        ("\ud800", "__"),
+        ("x" * 300, "x" * 241 + "_"),
+    ],
+)
+def test_another_name_becomes_one_that_mlflow_takes(name: str, start: str) -> None:
+    key = valid_key(name)
+    assert key == valid_key(key)  # MLflow takes it
+    assert re.fullmatch(re.escape(start) + "[0-9a-f]{8}", key)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("lr(head)", "lr[head]"),
+        ("x" * 300 + "a", "x" * 300 + "b"),
+        ("best." + "x" * 250, "best." + "x" * 249),
+        ("/a", "_a"),
+        ("..", "_"),
+    ],
+)
+def test_different_names_stay_different(one: str, other: str) -> None:
+    assert valid_key(one) != valid_key(other)
+    assert valid_key(valid_key(one)) == valid_key(one)  # it is one that MLflow takes
+
+
+def test_a_users_tag_cannot_take_the_place_of_mlflows_or_ours() -> None:
+    names = ("mlflow.x", "user.mlflow.x", "epbt.trial", "user.epbt.trial", "x", "user.x")
+    tags = [user_tag(name) for name in names]
+    assert len(set(tags)) == len(names)
+    assert not any(tag.startswith(("mlflow.", "epbt.")) for tag in tags)
+    assert user_tag("x") == "x"
+
+
+def test_every_value_becomes_a_text_that_can_be_sent() -> None:
+    circle: list[object] = []
+    circle.append(circle)
+    for value in ("\ud800", {(1, 2): 3}, circle, {1}, "y" * 9000):
+        assert 0 < len(text_of(value).encode()) <= 8002
+
+
+def test_batches_have_at_most_their_size_and_lose_nothing() -> None:
+    assert list(batches(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert list(batches([], 3)) == []
+
+
+def test_a_tracker_can_be_pickled() -> None:
+    tracker = MLflowTracker("http://localhost:5000", experiment="e", log_checkpoints=True)
+    copy = pickle.loads(pickle.dumps(tracker))
+    assert copy.__getstate__() == tracker.__getstate__()
+    assert copy.__getstate__() == {
+        "tracking_uri": "http://localhost:5000",
+        "experiment": "e",
+        "log_checkpoints": True,
+        "pictures_every": 10,
+    }

@@ -1,0 +1,71 @@
+"""What a tracker shows, and how little it keeps and draws."""
+
+from __future__ import annotations
+
+import io
+import logging
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from tqdm import tqdm
+
+from epbt_optuna.tracking import MLflowTracker, delivery, worker
+from tests.tracking.checks import check, parents_of
+from tests.tracking.training import make_study, run
+
+
+def test_close_shows_its_progress_and_logs_where_the_parent_run_is(
+    database: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = io.StringIO()
+
+    def bar(**options: Any) -> tqdm:
+        return tqdm(**options | {"disable": False, "file": terminal})
+
+    monkeypatch.setattr(worker, "tqdm", bar)
+    study = make_study()
+    tracker = MLflowTracker(database, pictures_every=0)
+    run(study, tracker, 6)
+    with caplog.at_level(logging.INFO, "epbt_optuna"):
+        tracker.close()
+    assert "of 6 trials to MLflow" in terminal.getvalue()
+    (parent,) = parents_of(database)
+    assert caplog.messages[-1].startswith("6 trials of 'a study' are in MLflow: sqlite:///")
+    assert caplog.messages[-1].endswith(f"run {parent.info.run_id}")
+
+
+def test_pictures_are_not_drawn_again_before_their_time_but_always_at_the_end(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "_PAUSE", 1e9)
+    drawn: list[int] = []
+    monkeypatch.setattr(
+        delivery, "write_artifacts", lambda study, *_, **__: drawn.append(len(study.trials))
+    )
+    monkeypatch.setattr(worker, "_REST_SHARE", 0.0)
+    study = make_study()
+    with MLflowTracker(database, pictures_every=1) as tracker:
+        run(study, tracker, 18)
+    assert 1 <= len(drawn) <= 2
+    assert drawn[-1] == 18
+
+
+def test_it_remembers_no_more_runs_than_it_may(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "_MOST_KNOWN", 3)
+    study = make_study()
+    tracker = MLflowTracker(database, pictures_every=0)
+    run(study, tracker, 12)
+    (started,) = tracker._started
+    tracker.close()
+    assert started._delivery is not None
+    assert len(started._delivery._known) == 3
+    check(study, database, 12)
+
+
+def test_the_package_can_be_imported_without_mlflow() -> None:
+    program = "import sys; sys.modules['mlflow'] = None; import epbt_optuna.tracking"
+    subprocess.run([sys.executable, "-c", program], check=True)
