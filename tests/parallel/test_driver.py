@@ -12,8 +12,6 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.distributions import BaseDistribution
-from optuna.samplers import GridSampler, QMCSampler, RandomSampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -188,31 +186,6 @@ def test_with_heartbeats_what_was_asked_by_hand_is_not_waited_for_since_it_has_n
     assert "Generation 1 begins without trials [0]" in caplog.text
 
 
-# Samplers of others
-
-
-def test_any_other_sampler_is_asked_once_a_trial() -> None:
-    study = optuna.create_study(sampler=GridSampler({"x": [0.0, 0.25, 0.5, 0.75]}))
-    run(study, lambda trial: trial.suggest_float("x", 0, 1), 4)
-    assert sorted(trial.params["x"] for trial in study.trials) == [0.0, 0.25, 0.5, 0.75]
-
-
-def test_an_initial_sampler_is_asked_once_a_founder() -> None:
-    distribution = optuna.distributions.FloatDistribution(-1, 1)
-    founders = []
-    for workers in (1, 4):
-        sampler = EPBTSampler(
-            4,
-            initial_sampler=QMCSampler(seed=0, warn_independent_sampling=False),
-            search_space={"x": distribution},
-            seed=0,
-        )
-        study = optuna.create_study(sampler=sampler)
-        run(study, quick, n_generations=3, workers=workers)
-        founders.append(sorted(trial.params["x"] for trial in study.trials[:4]))
-    assert founders[0] == founders[1], "a point of the sequence was left out"
-
-
 # Callbacks, stop, timeout
 
 
@@ -374,50 +347,3 @@ def test_a_callback_that_exits_after_every_trial_lets_all_that_run_finish(
     with pytest.raises(SystemExit, match="0"):
         run(study, objective, 100, callbacks=[callback])
     assert states(study) == ["COMPLETE"] * 3
-
-
-class Counting(RandomSampler):
-    """Notes how many finished trials Optuna shows it when a trial samples, and looks when told."""
-
-    def __init__(self) -> None:
-        super().__init__(seed=0)
-        self.finished: list[int] = []
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        self.finished.append(self._n_finished(study))
-        return super().infer_relative_search_space(study, trial)
-
-    def after_trial(self, study: optuna.Study, *_: Any) -> None:
-        self._n_finished(study)
-
-    def _n_finished(self, study: optuna.Study) -> int:
-        # As Optuna's own samplers read: of the list that it keeps for the thread.
-        trials = study._get_trials(deepcopy=False, use_cache=True)
-        return sum(trial.state.is_finished() for trial in trials)
-
-
-def test_a_sampler_sees_in_a_worker_thread_what_has_finished_before() -> None:
-    sampler = Counting()
-    run(optuna.create_study(sampler=sampler), quick, 5, workers=1)
-    assert sampler.finished == [0, 1, 2, 3, 4]
-
-
-def test_threads_run_the_very_trial_that_the_driver_asked(
-    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[optuna.Trial] = []
-    ask = study.ask
-
-    def note(*args: Any, **options: Any) -> optuna.Trial:
-        asked.append(ask(*args, **options))
-        return asked[-1]
-
-    def objective(trial: optuna.Trial) -> float:
-        assert any(trial is other for other in asked)
-        return quick(trial)
-
-    monkeypatch.setattr(study, "ask", note)
-    run(study, objective, 5)
-    assert states(study) == ["COMPLETE"] * 5
