@@ -7,13 +7,13 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
+from sqlalchemy import text
 
 from epbt_optuna import CheckpointStore, EPBTSampler
 from tests.drills import kills
@@ -76,8 +76,11 @@ def test_a_trial_without_a_heartbeat_goes_on_in_another_worker_where_it_was(
         dead = study.ask()
     dead.suggest_float("x", 0, 1)
     checkpoints.save(dead, {"epoch": 3}, final=False)
-    storage.record_heartbeat(dead._trial_id)  # its last one
-    time.sleep(3.5)  # the database measures the grace period in whole seconds
+    storage.record_heartbeat(dead._trial_id)  # its last one, a minute ago
+    with storage.engine.begin() as connection:
+        connection.execute(
+            text("UPDATE trial_heartbeats SET heartbeat = heartbeat - INTERVAL '1 minute'")
+        )
     study.optimize(objective, n_trials=1)
     failed, retry = study.trials[dead.number :]
     assert failed.state == TrialState.FAIL

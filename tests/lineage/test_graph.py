@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -168,11 +167,10 @@ def test_a_study_without_a_lineage_is_refused_in_a_sentence(
         read(make_study())
 
 
-def test_the_papers_520_trials_are_read_once_and_in_well_under_a_second(
+def test_the_papers_520_trials_are_read_once_and_not_copied(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     study = evolve(EPBTSampler(40, seed=0), n_trials=520)
-    lineage_dataframe(evolve(n_trials=1))  # imports pandas and networkx
     calls = []
     get_trials = optuna.Study.get_trials
 
@@ -183,9 +181,7 @@ def test_the_papers_520_trials_are_read_once_and_in_well_under_a_second(
     monkeypatch.setattr(optuna.Study, "get_trials", counting)
     for read in (lineage_graph, lineage_dataframe, summarize_generations, ancestry):
         del calls[:]
-        start = time.process_time()
         read(study)
-        assert time.process_time() - start < 0.5
         assert calls == [False]
 
 

@@ -6,7 +6,6 @@ import logging
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,9 +15,12 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-__all__ = ["Nodes", "nodes", "two_nodes"]
+from tests.parallel.runs import wait_until
 
-_SECONDS = 60.0
+__all__ = ["PATIENT", "Nodes", "nodes", "two_nodes"]
+
+PATIENT = {"RAY_gcs_server_port_wait_time_s": "300", "RAY_raylet_start_wait_time_s": "300"}
+"""Environment in which Ray waits for a node to start; by itself it gives up after half a minute."""
 
 
 class Nodes:
@@ -54,10 +56,7 @@ class Nodes:
         node = next(node for node in self._nodes if node.node_id == node_id)
         self._nodes.remove(node)
         self._cluster.remove_node(node, allow_graceful=False)
-        deadline = time.monotonic() + _SECONDS
-        while is_alive(node_id):
-            assert time.monotonic() < deadline, "Ray did not notice"
-            time.sleep(0.05)
+        wait_until(lambda: not is_alive(node_id))
 
     def shut_down(self) -> None:
         """End all nodes."""
@@ -78,7 +77,7 @@ def nodes(n_nodes: int) -> Iterator[Nodes]:
     # and fails if nobody has made that one. So the default itself is ours: the note of a cluster
     # that somebody else runs on this machine stays as it is.
     folder = tempfile.mkdtemp(prefix="ray-")  # short, as paths of sockets must be
-    with patch.dict(os.environ, RAY_TMPDIR=folder, OMP_NUM_THREADS="1"):
+    with patch.dict(os.environ, RAY_TMPDIR=folder, OMP_NUM_THREADS="1", **PATIENT):
         try:
             cluster = Nodes()
             for _ in range(n_nodes):

@@ -12,7 +12,6 @@ import signal
 import sys
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,33 +25,23 @@ from tests.replay import check_lineage
 
 __all__ = ["run"]
 
-_TRIAL_SECONDS = 0.3
-
 
 class _Killer(threading.Thread):
-    """Kills the worker of a trial that has just begun, `n_kills` times."""
+    """Kills the worker of each of these trials when it has begun."""
 
-    def __init__(self, folder: Path, n_kills: int) -> None:
+    def __init__(self, folder: Path, doomed: set[int]) -> None:
         super().__init__(daemon=True)
-        self.killed: list[int] = []
         self._folder = folder
-        self._n_kills = n_kills
-        self._random = random.Random(0)
+        self._doomed = doomed
 
     def run(self) -> None:
-        seen: set[int] = set()
-        while len(self.killed) < self._n_kills:
+        killed: set[int] = set()
+        while killed != self._doomed:
+            begun = trials_in(self._folder)
+            for number in begun.keys() & self._doomed - killed:
+                os.kill(begun[number], signal.SIGKILL)
+                killed.add(number)
             time.sleep(0.01)
-            for number, process in trials_in(self._folder).items():
-                if number not in seen:
-                    seen.add(number)
-                    if self._random.random() < 0.5 and len(self.killed) < self._n_kills:
-                        self._kill(number, process)
-
-    def _kill(self, number: int, process: int) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
-            self.killed.append(number)
 
 
 def run(folder: Path, n_kills: int, n_generations: int) -> list[int]:
@@ -64,18 +53,19 @@ def run(folder: Path, n_kills: int, n_generations: int) -> list[int]:
     """
     study = journal_study(folder / "log")
     assert isinstance(study.sampler, EPBTSampler)
-    killer = _Killer(folder, n_kills)
-    killer.start()
+    n_trials = study.sampler.n_trials(n_generations)
+    doomed = set(random.Random(0).sample(range(n_trials), n_kills))
+    _Killer(folder, doomed).start()
     optimize(
         study,
-        Marking(folder, _TRIAL_SECONDS),
+        Marking(folder, held=doomed),
         n_generations=n_generations,
         devices=["cpu", "cpu"],
     )
     trials = study.get_trials()
     lost = [trial.number for trial in trials if trial.state == TrialState.FAIL]
-    assert len(trials) == study.sampler.n_trials(n_generations)
-    assert lost == sorted(killer.killed)
+    assert len(trials) == n_trials
+    assert lost == sorted(doomed)
     assert all(trial.state.is_finished() for trial in trials)
     check_lineage(trials, RULES)
     return lost

@@ -12,10 +12,10 @@ from tests.parallel.runs import Marking, journal_study
 N_GENERATIONS = 2
 
 
-def main(engine: Any, folder: Path, seconds: float) -> None:
+def main(engine: Any, folder: Path) -> None:
     optimize(
         journal_study(folder / "log"),
-        Marking(folder, seconds),
+        Marking(folder, held=(0, 1)),
         n_generations=N_GENERATIONS,
         workers=2,
         devices=["cpu", "cpu"],
@@ -24,4 +24,4 @@ def main(engine: Any, folder: Path, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]))
+    main(sys.argv[1], Path(sys.argv[2]))

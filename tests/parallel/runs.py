@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Container
 from pathlib import Path
 
 import optuna
@@ -13,9 +14,11 @@ from epbt_optuna import EPBTSampler
 from epbt_optuna.journal import journal_storage
 from tests.replay import Rules
 
-__all__ = ["RULES", "Marking", "journal_study", "quick", "trials_in"]
+__all__ = ["RULES", "Marking", "journal_study", "quick", "release", "trials_in", "wait_until"]
 
 RULES = Rules(population_size=6, n_elites=3, direction=StudyDirection.MAXIMIZE)
+
+_RELEASED = "released"
 
 
 def journal_study(path: Path) -> optuna.Study:
@@ -34,25 +37,35 @@ def quick(trial: optuna.Trial) -> float:
     return -abs(trial.suggest_float("x", -1, 1))
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for what happens elsewhere. It has no limit but the suite's: a machine may be busy."""
+    while not condition():
+        time.sleep(0.01)
+
+
 class Marking:
-    """An objective that leaves a file `<number>-<pid>` where it begins, and takes its time.
+    """An objective that leaves a file `<number>-<pid>` where it begins, and may be held there.
 
     Args:
         folder: For the files.
-        seconds: How long a trial takes.
+        held: Numbers of the trials that go on only after `release(folder)`.
     """
 
-    def __init__(self, folder: Path, seconds: float) -> None:
+    def __init__(self, folder: Path, held: Container[int]) -> None:
         self.folder = folder
-        self.seconds = seconds
+        self.held = held
 
     def __call__(self, trial: optuna.Trial) -> float:
         value = quick(trial)
         (self.folder / f"{trial.number}-{os.getpid()}").touch()
-        end = time.monotonic() + self.seconds
-        while time.monotonic() < end:
-            time.sleep(0.01)
+        if trial.number in self.held:
+            wait_until((self.folder / _RELEASED).exists)
         return value
+
+
+def release(folder: Path) -> None:
+    """Let the held trials go on."""
+    (folder / _RELEASED).touch()
 
 
 def trials_in(folder: Path) -> dict[int, int]:

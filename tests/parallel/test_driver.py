@@ -17,10 +17,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna import EPBTSampler, resume
 from epbt_optuna.parallel import optimize
-from tests.parallel.runs import RULES, quick
+from tests.parallel.runs import RULES, quick, wait_until
 from tests.replay import check_lineage
 
 P, K = RULES.population_size, RULES.n_elites
+N_WORKERS = 3
+SECONDS = 120.0  # for other threads to get there, on a busy machine too
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def study() -> optuna.Study:
 
 
 def run(study: optuna.Study, objective: Any, n_trials: int | None = None, **options: Any) -> None:
-    options = {"workers": 3, "engine": "thread", **options}
+    options = {"workers": N_WORKERS, "engine": "thread", **options}
     optimize(study, objective, n_trials, **options)
 
 
@@ -83,10 +85,18 @@ def test_trials_that_another_process_takes_are_not_run_twice(study: optuna.Study
 
 
 class Overlaps:
-    """An objective that notes who of an earlier generation still runs when a trial begins."""
+    """An objective that notes who of an earlier generation still runs when a trial begins.
 
-    def __init__(self, sampler: EPBTSampler) -> None:
+    Args:
+        sampler: That of the study.
+        overlapping: Trial 0 takes until a trial of a later generation begins.
+    """
+
+    def __init__(self, sampler: EPBTSampler, overlapping: bool) -> None:
         self.generation_of = sampler.generation_of
+        self.overlapping = overlapping
+        self.all_busy = threading.Barrier(N_WORKERS)
+        self.next_begun = threading.Event()
         self.running: set[int] = set()
         self.seen: set[tuple[int, int]] = set()
         self.most = 0
@@ -99,7 +109,13 @@ class Overlaps:
                     self.seen.add((other, trial.number))
             self.running.add(trial.number)
             self.most = max(self.most, len(self.running))
-        time.sleep(0.05 if trial.number % 3 == 0 else 0.01)
+        if trial.number < N_WORKERS:
+            self.all_busy.wait(SECONDS)
+        if self.generation_of(trial.number) > 0:
+            self.next_begun.set()
+        if trial.number == 0 and self.overlapping:
+            assert self.next_begun.wait(SECONDS)
+        time.sleep(0.05 if trial.number % 3 == 0 else 0.01)  # work: others may begin too early
         with self.lock:
             self.running.remove(trial.number)
         return quick(trial)
@@ -110,9 +126,9 @@ def test_with_the_barrier_no_generation_begins_before_the_last_one_has_finished(
     study: optuna.Study, barrier: bool
 ) -> None:
     assert isinstance(study.sampler, EPBTSampler)
-    objective = Overlaps(study.sampler)
+    objective = Overlaps(study.sampler, overlapping=not barrier)
     run(study, objective, n_generations=5, barrier=barrier)
-    assert objective.most == 3
+    assert objective.most == N_WORKERS
     assert bool(objective.seen) == (not barrier)
     check_lineage(study.trials, RULES, stragglers=not barrier)
 
@@ -230,17 +246,20 @@ def test_stop_lets_what_runs_finish_and_asks_no_more(study: optuna.Study, where:
 
 
 def test_after_the_timeout_nothing_more_is_asked_and_what_runs_is_finished(
-    study: optuna.Study,
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    all_busy = threading.Barrier(N_WORKERS)
+    clock = time.monotonic
+
     def objective(trial: optuna.Trial) -> float:
-        time.sleep(0.2)
+        all_busy.wait(SECONDS)
+        monkeypatch.setattr(time, "monotonic", lambda: clock() + 3600)  # an hour passes
         return quick(trial)
 
-    run(study, objective, 1000, timeout=0.3)
-    assert 3 <= len(study.trials) <= 9
-    assert set(states(study)) == {"COMPLETE"}
-    run(study, objective, 1000, timeout=0)
-    assert len(study.trials) <= 9
+    run(study, objective, 4 * N_WORKERS, timeout=3600)
+    assert states(study) == ["COMPLETE"] * N_WORKERS
+    run(study, objective, N_WORKERS, timeout=0)
+    assert len(study.trials) == N_WORKERS
 
 
 # Errors
@@ -259,14 +278,14 @@ def test_an_exception_that_is_caught_fails_its_trial_only(study: optuna.Study) -
 
 
 def test_an_exception_that_is_not_caught_is_raised_when_the_others_have_finished(
-    study: optuna.Study,
+    study: optuna.Study, caplog: pytest.LogCaptureFixture
 ) -> None:
     error = ZeroDivisionError("of trial 1")
 
     def objective(trial: optuna.Trial) -> float:
         if trial.number == 1:
             raise error
-        time.sleep(0.3)
+        wait_until(lambda: "Trial 1 failed" in caplog.text)
         return quick(trial)
 
     with pytest.raises(ZeroDivisionError) as raised:
@@ -278,11 +297,14 @@ def test_an_exception_that_is_not_caught_is_raised_when_the_others_have_finished
 def test_an_exception_of_a_callback_is_raised_when_the_others_have_finished(
     study: optuna.Study,
 ) -> None:
+    called = threading.Event()
+
     def callback(study: optuna.Study, trial: FrozenTrial) -> None:  # noqa: ARG001
+        called.set()
         raise ZeroDivisionError(f"of trial {trial.number}")
 
     def objective(trial: optuna.Trial) -> float:
-        time.sleep(0.1 * trial.number)
+        assert trial.number == 0 or called.wait(SECONDS)
         return quick(trial)
 
     with pytest.raises(ZeroDivisionError, match="of trial 0"):
@@ -337,11 +359,14 @@ def test_optimizing_within_an_objective_or_a_callback_of_the_study_is_refused(
 def test_a_callback_that_exits_after_every_trial_lets_all_that_run_finish(
     study: optuna.Study,
 ) -> None:
+    called = threading.Event()
+
     def callback(study: optuna.Study, trial: FrozenTrial) -> None:  # noqa: ARG001
+        called.set()
         raise SystemExit(trial.number)
 
     def objective(trial: optuna.Trial) -> float:
-        time.sleep(0.1 * trial.number)
+        assert trial.number == 0 or called.wait(SECONDS)
         return quick(trial)
 
     with pytest.raises(SystemExit, match="0"):

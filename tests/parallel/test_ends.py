@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,18 +16,10 @@ from epbt_optuna import EPBTSampler
 from epbt_optuna.parallel import optimize
 from epbt_optuna.parallel.interrupts import Interrupts
 from tests.parallel.program import N_GENERATIONS
-from tests.parallel.runs import RULES, journal_study, quick, trials_in
+from tests.parallel.runs import RULES, journal_study, quick, release, trials_in, wait_until
 from tests.replay import check_lineage
 
 ROOT = Path(__file__).parents[2]
-LONG = 600.0  # seconds: what is still there by then hangs
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def is_there(process: int) -> bool:
@@ -38,12 +29,12 @@ def is_there(process: int) -> bool:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start the program with two workers and wait until both run a trial."""
+    """Start the program with two workers and wait until both run a trial, which is held."""
     started: list[subprocess.Popen[str]] = []
 
-    def start_program(engine: str, seconds: float) -> subprocess.Popen[str]:
+    def start_program(engine: str) -> subprocess.Popen[str]:
         program = subprocess.Popen(
-            [sys.executable, "-m", "tests.parallel.program", engine, str(tmp_path), str(seconds)],
+            [sys.executable, "-m", "tests.parallel.program", engine, str(tmp_path)],
             cwd=ROOT,
             start_new_session=True,
             stderr=subprocess.PIPE,
@@ -55,9 +46,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     yield start_program
     for program in started:
-        if program.poll() is None:
-            os.killpg(program.pid, signal.SIGKILL)
-        program.communicate()
+        with program:
+            if program.poll() is None:
+                os.killpg(program.pid, signal.SIGKILL)
 
 
 def press_ctrl_c(program: subprocess.Popen[str]) -> None:
@@ -78,9 +69,9 @@ def check_resumes(folder: Path) -> None:
 def test_ctrl_c_fails_what_processes_run_and_leaves_nobody_behind(
     start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
-    program = start("process", LONG)
+    program = start("process")
     press_ctrl_c(program)
-    _, errors = program.communicate(timeout=60)
+    _, errors = program.communicate()
     assert program.returncode == -signal.SIGINT, errors
     assert errors.rstrip().endswith("KeyboardInterrupt")
     assert not any(map(is_there, trials_in(tmp_path).values()))
@@ -92,11 +83,13 @@ def test_ctrl_c_fails_what_processes_run_and_leaves_nobody_behind(
 def test_ctrl_c_lets_threads_finish_what_they_run(
     start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
-    program = start("thread", 2.0)
+    program = start("thread")
     press_ctrl_c(program)
-    _, errors = program.communicate(timeout=60)
+    assert program.stderr is not None
+    assert any("ending 2 running trials" in line for line in iter(program.stderr.readline, ""))
+    release(tmp_path)
+    _, errors = program.communicate()
     assert program.returncode == -signal.SIGINT, errors
-    assert "ending 2 running trials" in errors
     states = [trial.state for trial in journal_study(tmp_path / "log").trials]
     assert states == [TrialState.COMPLETE, TrialState.COMPLETE]
     check_resumes(tmp_path)
@@ -105,7 +98,7 @@ def test_ctrl_c_lets_threads_finish_what_they_run(
 def test_a_second_ctrl_c_fails_what_threads_run(
     start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
-    program = start("thread", 5.0)
+    program = start("thread")
     press_ctrl_c(program)
     assert program.stderr is not None
     assert any(
@@ -115,7 +108,8 @@ def test_a_second_ctrl_c_fails_what_threads_run(
     study = journal_study(tmp_path / "log")
     wait_until(lambda: all(trial.state == TrialState.FAIL for trial in study.trials))
     assert all(map(is_there, trials_in(tmp_path).values()))  # a thread cannot be killed...
-    program.communicate(timeout=60)
+    release(tmp_path)
+    program.communicate()
     states = [trial.state for trial in study.trials]
     assert states == [TrialState.FAIL, TrialState.FAIL]  # ... but what it tells comes too late
     check_resumes(tmp_path)
@@ -124,7 +118,7 @@ def test_a_second_ctrl_c_fails_what_threads_run(
 def test_workers_end_when_their_driver_is_killed(
     start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
-    program = start("process", LONG)
+    program = start("process")
     workers = set(trials_in(tmp_path).values())
     assert len(workers) == 2
     assert all(map(is_there, workers))

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from epbt_optuna.parallel import optimize
 from tests.drills.storages import opened_study
 from tests.drills.training import summary
 from tests.parallel import killing
-from tests.parallel.runs import RULES, journal_study, quick
+from tests.parallel.runs import RULES, journal_study, quick, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -163,9 +162,8 @@ def test_a_worker_that_exits_between_two_trials_loses_none(study: optuna.Study) 
         processes.append(trial.user_attrs["process"])
         if trial.number == 0:
             os.kill(processes[0], signal.SIGKILL)
-            while Path(f"/proc/{processes[0]}").exists():  # until the pool has taken note
-                time.sleep(0.01)
-            time.sleep(0.1)
+            # The pool takes note before it reaps the process, and only then is that gone.
+            wait_until(lambda: not Path(f"/proc/{processes[0]}").exists())
 
     run(study, objective, 3, callbacks=[kill_idle_worker])
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 3

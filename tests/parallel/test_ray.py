@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import time
 from pathlib import Path
 
 import optuna
@@ -28,7 +27,7 @@ from tests.parallel.ray_runs import (
     runs_in,
     study_on,
 )
-from tests.parallel.runs import journal_study, quick
+from tests.parallel.runs import journal_study, quick, wait_until
 from tests.replay import check_lineage
 from tests.servers import GrpcProxy, PostgresServer
 
@@ -77,8 +76,7 @@ def test_a_node_that_goes_away_costs_no_trial_and_one_that_comes_gets_some(
 
     def change_nodes(_study: optuna.Study, trial: FrozenTrial) -> None:
         if trial.number == hangs + 1:
-            while not (tmp_path / "hung").exists():
-                time.sleep(0.01)
+            wait_until((tmp_path / "hung").exists)
             two_nodes.remove(dict(runs_in(tmp_path))[hangs])
             two_nodes.add()
 

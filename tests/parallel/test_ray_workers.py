@@ -19,7 +19,7 @@ from epbt_optuna.parallel.devices import Slot, pin_to_device
 from epbt_optuna.parallel.engines import ray as ray_engine
 from epbt_optuna.parallel.worker import Work
 from examples import ray_cluster
-from tests.parallel.clusters import Nodes
+from tests.parallel.clusters import PATIENT, Nodes
 from tests.parallel.runs import journal_study, quick
 
 # A cluster takes its time to start: one is enough.
@@ -113,11 +113,10 @@ def test_without_a_cluster_a_local_one_is_started_and_ends_with_the_run(tmp_path
     done = subprocess.run(
         [sys.executable, "-c", program, *EXAMPLE, str(tmp_path)],
         cwd=Path(__file__).parents[2],
-        env={**os.environ, "RAY_ADDRESS": "local", "OMP_NUM_THREADS": "1"},
+        env={**os.environ, **PATIENT, "RAY_ADDRESS": "local", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert "Best of 6 trials" in done.stdout
