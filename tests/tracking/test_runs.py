@@ -11,6 +11,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna.population import Generations
 from epbt_optuna.tracking import MLflowTracker
 from epbt_optuna.tracking.experiment import batches
@@ -18,6 +19,7 @@ from epbt_optuna.tracking.names import text_of, user_tag, valid_key
 from epbt_optuna.tracking.runs import TrialRun
 
 START = datetime(2026, 1, 1)
+NOBODY = StudyIdentity.of(optuna.create_study())
 
 
 def trial(**changes: object) -> FrozenTrial:
@@ -34,7 +36,7 @@ def trial(**changes: object) -> FrozenTrial:
 
 
 def test_reports_are_spread_evenly_over_the_trial_and_fitness_is_at_its_end() -> None:
-    values = TrialRun.of(trial(), None).values
+    values = TrialRun.of(trial(), None, NOBODY).values
     start = int(START.timestamp() * 1000)
     assert [(p.key, p.step, p.value, p.timestamp - start) for p in values] == [
         ("intermediate_value", 0, 0.1, 5_000),
@@ -44,14 +46,14 @@ def test_reports_are_spread_evenly_over_the_trial_and_fitness_is_at_its_end() ->
 
 
 def test_a_trial_that_did_not_complete_has_no_fitness() -> None:
-    content = TrialRun.of(trial(state=TrialState.PRUNED), None)
+    content = TrialRun.of(trial(state=TrialState.PRUNED), None, NOBODY)
     assert {value.key for value in content.values} == {"intermediate_value"}
     assert content.status == "KILLED"
 
 
 def test_a_trial_whose_lineage_was_not_recorded_still_has_its_generation() -> None:
     """Its process was killed between the two."""
-    content = TrialRun.of(trial(number=7, state=TrialState.FAIL), Generations(6, 3))
+    content = TrialRun.of(trial(number=7, state=TrialState.FAIL), Generations(6, 3), NOBODY)
     assert content.tags["epbt.generation"] == "1"
     assert "epbt.parent_trial" not in content.tags
 
