@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from epbt_optuna._internal.extras import needs_torch
+from epbt_optuna._internal.extras import needs
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +50,7 @@ def restore_optimizer(
 
 def _set(group: dict[str, Any], name: str, value: Any) -> None:
     """Set one hyperparameter; a tensor (of a compiled optimizer) stays one."""
-    with needs_torch("`restore_optimizer`"):
+    with needs("torch", "`restore_optimizer`"):
         import torch
 
     old = group[name]

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 
 from epbt_optuna._internal.attrs import AttrError, pass_over
 from epbt_optuna._internal.checks import check_number
-from epbt_optuna._internal.extras import needs_torch
+from epbt_optuna._internal.extras import needs
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import read_system_attrs
 from epbt_optuna._internal.per_study import PerStudy
@@ -79,7 +79,7 @@ class CheckpointStore:
                 names its key. Nothing is written then.
             CheckpointError: The bytes could not be stored, or the trial has ended.
         """
-        with needs_torch("`CheckpointStore.save`"):
+        with needs("torch", "`CheckpointStore.save`"):
             from epbt_optuna.checkpoints.states import safe_state, write_state
 
         safe = safe_state(state)
@@ -267,7 +267,7 @@ class CheckpointStore:
         return collect_after_generation
 
     def _read_state(self, record: CheckpointRecord, map_location: Any, mmap: bool) -> Any:
-        with needs_torch("`CheckpointStore.inherit` or `load`"):
+        with needs("torch", "`CheckpointStore.inherit` or `load`"):
             from epbt_optuna.checkpoints.states import read_state
 
         with self._artifacts.open(record, "state") as file:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from optuna import Study
 from optuna.trial import FrozenTrial
 
+from epbt_optuna._internal.extras import needs
 from epbt_optuna.lineage.history import History
 
 if TYPE_CHECKING:
@@ -107,12 +108,8 @@ def lineage_dataframe(study: Study) -> pandas.DataFrame:
         ImportError: pandas is not installed.
         ValueError: The study is empty or not ours.
     """
-    try:
+    with needs("pandas", "`lineage_dataframe`", extra="visualization"):
         import pandas
-    except ImportError as error:
-        raise ImportError(
-            "`lineage_dataframe` needs pandas: pip install 'epbt-optuna[visualization]'."
-        ) from error
 
     history = History.of(study)
     names = sorted({name for trial in history.trials for name in trial.params})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from optuna import Study
 from optuna.trial import FrozenTrial
 
-from epbt_optuna._internal.extras import needs_torch
+from epbt_optuna._internal.extras import needs
 from epbt_optuna.lineage.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def loss_schedule(
     schedule = _schedule_of(source, trial)
     require_losses(schedule, prefix)
     schedule.require_epochs()
-    with needs_torch("`loss_schedule`"):
+    with needs("torch", "`loss_schedule`"):
         from epbt_optuna.losses import TaylorGLOLoss
 
     losses: list[TaylorGLOLoss] = []

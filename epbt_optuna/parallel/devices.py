@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from epbt_optuna._internal.checks import check_integer
-from epbt_optuna._internal.extras import needs_torch
+from epbt_optuna._internal.extras import needs
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +60,7 @@ def current_device() -> torch.device:
     Raises:
         ImportError: torch is not installed.
     """
-    with needs_torch("`current_device`"):
+    with needs("torch", "`current_device`"):
         import torch  # costs seconds: only where it is used
 
     return torch.device(current_device_name())
@@ -137,7 +137,7 @@ def _checked_devices(devices: Sequence[str | torch.device]) -> list[str]:
             raise ValueError(f"`devices` must be 'cpu' or 'cuda:<index>' each but got {name!r}.")
     indices = [int(match["index"]) for match in matches if match and match["index"]]
     if indices:
-        with needs_torch(f"`devices={names}`"):
+        with needs("torch", f"`devices={names}`"):
             n_there = _n_cuda_devices()
         if max(indices) >= n_there:
             raise ValueError(

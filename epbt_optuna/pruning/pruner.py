@@ -19,17 +19,14 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.checks import check_integer, check_number
-from epbt_optuna._internal.finished import FinishedTrials
-from epbt_optuna._internal.optuna import constraints_of
+from epbt_optuna._internal.optuna import constraints_of, read_trial
 from epbt_optuna._internal.per_study import PerStudy
 from epbt_optuna.pruning.standing import Standing
 from epbt_optuna.samplers.generation import GenerationSampler
 
 __all__ = ["EPBTPruner"]
 
-# A report looks at a generation and the population that it was bred from. Trials that are forgotten
-# are read again, so a population of more than half as many costs time only.
-_CAPACITY = 1024
+_MOST_KEPT = 1024  # finished trials of a study
 _LOST = (TrialState.PRUNED, TrialState.FAIL)
 
 # Below Optuna's own logger: a reason appears beside Optuna's "Trial 7 pruned."
@@ -139,7 +136,7 @@ class EPBTPruner(BasePruner):
         self._n_warmup_steps = n_warmup_steps
         self._n_min_trials = n_min_trials
         self._min_survivors = min_survivors
-        self._finished = PerStudy(_finished_trials)
+        self._finished = PerStudy(_nothing_kept)
         self._sampler = None if sampler is None else _require_ours("sampler", sampler)
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
@@ -183,12 +180,12 @@ class EPBTPruner(BasePruner):
         """Return where the trial stands; None if there is too little to go by."""
         generation = sampler.generation_of(trial.number)
         others = [n for n in sampler.trial_numbers(generation) if n != trial.number]
-        trials = self._finished(study)
-        siblings = list(_read(study, trials, others))
+        finished = self._finished(study)
+        siblings = list(_read(study, finished, others))
         if len(others) - sum(s.state in _LOST for s in siblings) < self._min_survivors:
             return None
         individuals = sampler.get_individuals(study, generation - 1)
-        parents = list(_read(study, trials, [individual.number for individual in individuals]))
+        parents = list(_read(study, finished, [individual.number for individual in individuals]))
         elites = parents[: sampler.n_elites]
         reports_at = _Reports(len(trial.intermediate_values), study.direction)
         gains = reports_at.gains([*siblings, *parents])
@@ -246,16 +243,26 @@ class _Reports:
         return value if self.direction == StudyDirection.MAXIMIZE else -value
 
 
-def _read(study: Study, trials: FinishedTrials, numbers: Sequence[int]) -> Iterator[FrozenTrial]:
-    """Yield the trials with these numbers, as far as they exist."""
+def _read(
+    study: Study, finished: dict[int, FrozenTrial], numbers: Sequence[int]
+) -> Iterator[FrozenTrial]:
+    """Yield the trials with these numbers, as far as they exist; the finished ones are kept.
+
+    Threads may read at the same time: both get the same finished trial, whoever's is kept.
+    """
+    if len(finished) > _MOST_KEPT:
+        finished.clear()  # of generations long gone, above all; the others are read again
     for number in numbers:
-        if (trial := trials.read(study, number)) is None:
+        trial = finished.get(number) or read_trial(study, number)
+        if trial is None:
             break  # numbers are handed out in order
+        if trial.state.is_finished():
+            finished[number] = trial
         yield trial
 
 
-def _finished_trials(_: Study) -> FinishedTrials:
-    return FinishedTrials(_CAPACITY)
+def _nothing_kept(_: Study) -> dict[int, FrozenTrial]:
+    return {}
 
 
 def _is_infeasible(trial: FrozenTrial) -> bool:

@@ -7,8 +7,7 @@ only when it is used: it reads `epbt_optuna.lineage`.
 
 from __future__ import annotations
 
-from epbt_optuna.samplers.ask_tell import ask_generation
-from epbt_optuna.samplers.epbt import EPBTSampler, PBTSampler
+from epbt_optuna.samplers.epbt import EPBTSampler, PBTSampler, ask_generation
 from epbt_optuna.samplers.generation import GenerationSampler
 
 __all__ = ["EPBTSampler", "GenerationSampler", "PBTSampler", "ask_generation"]

@@ -1,13 +1,16 @@
-"""The samplers: EPBT, and PBT as the paper's baseline, with their settings and defaults."""
+"""The samplers: EPBT, and PBT as the paper's baseline, with their settings; ask/tell for both."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
+from optuna.trial import Trial, TrialState
 
 from epbt_optuna._internal.checks import check_integer, check_share
+from epbt_optuna._internal.optuna import read_trial
 from epbt_optuna.evolution import EPBT, PBT, Feasible
 from epbt_optuna.operators import (
     Crossover,
@@ -22,7 +25,7 @@ from epbt_optuna.operators import (
 from epbt_optuna.population import Generations
 from epbt_optuna.samplers.generation import GenerationSampler
 
-__all__ = ["EPBTSampler", "PBTSampler"]
+__all__ = ["EPBTSampler", "PBTSampler", "ask_generation"]
 
 
 class EPBTSampler(GenerationSampler):
@@ -150,3 +153,38 @@ class PBTSampler(GenerationSampler):
             search_space=search_space,
             seed=seed,
         )
+
+
+def ask_generation(
+    study: Study, fixed_distributions: Mapping[str, BaseDistribution] | None = None
+) -> list[Trial]:
+    """Ask all trials of the study's next generation at once, or those still missing of it.
+
+    The ask/tell face of the samplers: train the whole generation as one batch, then tell every
+    trial. Enqueued trials come first, as with `study.ask`. One process drives the study: other
+    workers asking at the same time would take numbers of the generation.
+
+    Args:
+        study: A study whose sampler is an `EPBTSampler` or a `PBTSampler`.
+        fixed_distributions: The variables to suggest, as for `optuna.Study.ask`.
+
+    Returns:
+        The trials, by number. Generation 0 has p, every later one p − k.
+
+    Raises:
+        TypeError: The study's sampler is another one.
+    """
+    sampler = study.sampler
+    if not isinstance(sampler, GenerationSampler):
+        raise TypeError(
+            "`study.sampler` must be an EPBTSampler or a PBTSampler but got "
+            f"{type(sampler).__name__}."
+        )
+    distributions = dict(fixed_distributions or {})
+    trials = [study.ask(distributions)]
+    first = trials[0].number
+    for number in range(first + 1, sampler.trial_numbers(sampler.generation_of(first)).stop):
+        trial = read_trial(study, number)
+        if trial is None or trial.state == TrialState.WAITING:
+            trials.append(study.ask(distributions))
+    return trials

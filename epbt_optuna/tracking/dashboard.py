@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from optuna import Study
 
+from epbt_optuna._internal.extras import needs
 from epbt_optuna.lineage.overview import GENERATION_COLUMNS, facts, generation_rows
 
 __all__ = ["save_to_dashboard"]
@@ -37,7 +37,13 @@ def save_to_dashboard(study: Study) -> None:
         save_to_dashboard(study)
         ```
     """
-    dashboard = _require_dashboard()
+    with (
+        needs("optuna_dashboard", "`save_to_dashboard`", extra="dashboard"),
+        needs("plotly", "`save_to_dashboard`", extra="dashboard"),
+    ):
+        import optuna_dashboard as dashboard
+        import plotly  # noqa: F401, the picture needs it as well
+
     from epbt_optuna.visualization import plot_lineage
 
     figure = plot_lineage(study)
@@ -68,16 +74,3 @@ def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> st
 def _plain(text: str) -> str:
     """Return a text, which may have names of the user's, so that Markdown leaves it as it is."""
     return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", text)
-
-
-def _require_dashboard() -> Any:
-    try:
-        import optuna_dashboard
-        import plotly  # noqa: F401, the picture needs it as well
-    except ImportError as error:
-        raise ImportError(
-            f"`save_to_dashboard` needs {error.name}, which is not installed: "
-            "pip install 'epbt-optuna[dashboard]'",
-            name=error.name,
-        ) from error
-    return optuna_dashboard

@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,8 +31,7 @@ from epbt_optuna._internal.attrs import AttrError
 from epbt_optuna._internal.optuna import read_trial, storage_of
 from epbt_optuna.lineage import summarize_generations
 from epbt_optuna.population import Generations, Lineage
-from epbt_optuna.tracking.destination import Destination
-from epbt_optuna.tracking.experiment import Experiment
+from epbt_optuna.tracking.experiment import Destination, Experiment
 from epbt_optuna.tracking.models import MODEL_TAG, PARENT_MODEL_TAG, bring_model, link_model
 from epbt_optuna.tracking.pictures import write_artifacts
 from epbt_optuna.tracking.runs import TrialRun, generation_run, milliseconds
@@ -42,23 +42,21 @@ if TYPE_CHECKING:
 __all__ = ["Delivery"]
 
 _OWNERS_SECONDS = 60.0  # for so long a trial is left to the process that ran it
-_MOST_KNOWN = 10_000  # runs that are remembered; a parent is of the generations just before
 _PAUSE = 20.0  # times what a summary or a set of pictures took, before the next: 5 %
 _UNFINISHED = "RUNNING"  # MLflow's word for a run that is not terminated
+_TAGS = ("mlflow.parentRunId", "epbt.parent_run_id", PARENT_MODEL_TAG, MODEL_TAG)
 
 
 class _Child(NamedTuple):
     """What there is to know of a trial's run; the run itself is a hundred times as large."""
 
     run_id: str
-    is_whole: bool = False
-    tags: tuple[str | None, ...] = (None,) * 4
-    """`mlflow.parentRunId`, `epbt.parent_run_id`, and the two of models."""
+    is_whole: bool
+    tags: dict[str, str]
 
     @classmethod
     def of(cls, run: Run) -> _Child:
-        names = ("mlflow.parentRunId", "epbt.parent_run_id", PARENT_MODEL_TAG, MODEL_TAG)
-        tags = tuple(run.data.tags.get(name) for name in names)
+        tags = {name: run.data.tags[name] for name in _TAGS if name in run.data.tags}
         return cls(str(run.info.run_id), run.info.status != _UNFINISHED, tags)
 
 
@@ -74,36 +72,31 @@ class Delivery:
         self._study = study
         self._destination = destination
         self._generations = Generations.recorded(study)
-        self._is_private = isinstance(storage_of(study), InMemoryStorage)
         self.experiment = Experiment(study, destination)
         self._client = self.experiment.client
-        self._known: dict[int, _Child] = {}
-        self._listed: dict[int, _Child] | None = None  # between `missing` and `link`
-        self._summary_due_at = 0.0
-        self._pictures_due_at = 0.0
-        self._n_undrawn = 0  # generations since the last pictures
-
-    def begin(self) -> None:
-        """Mark the study as running."""
         self._client.update_run(self.experiment.parent, status=_UNFINISHED)
+        self._children: dict[int, _Child] = {}
+        self._due_at = 0.0  # the next generations
+        self._n_undrawn = 0  # generations since the last pictures
 
     # Trials
 
-    def deliver(self, number: int, *, is_first_try: bool) -> None:
+    def deliver(self, number: int, *, is_first_try: bool, is_listed: bool) -> None:
         """Bring one finished trial.
 
         Args:
-            number: Of a trial that this process ran, or that `missing` has just returned.
-            is_first_try: Whether this process has surely not tried it since.
+            number: The trial's.
+            is_first_try: Whether this process has surely not tried it since it, or anybody, looked.
+            is_listed: Whether `missing` has just looked what is there.
         """
         trial = read_trial(self._study, number)
         if trial is None or not trial.state.is_finished():  # a callback that was called by hand
             return
-        is_there = _is_old(trial) if self._listed is None else number in self._listed
-        run = self._find(number) if is_there or not is_first_try else None
+        may_be_there = number in self._children if is_listed else _is_old(trial)
+        run = self._find(number) if may_be_there or not is_first_try else None
         content = TrialRun.of(trial, self._generations, self.experiment.identity)
-        values = content.values
-        parent = self._child(content.parent)
+        values, tags = content.values, {}
+        parent = self._children.get(-1 if content.parent is None else content.parent)
         if run is None:
             run_id = self.experiment.create_child(content, parent and parent.run_id)
         elif run.info.status != _UNFINISHED:
@@ -114,13 +107,13 @@ class Delivery:
             there = {(metric.key, metric.step) for metric in logged}
             values = [value for value in values if (value.key, value.step) not in there]
         self.experiment.log(run_id, values, content.params)
-        model = None
         if self._destination.log_checkpoints:
-            model = bring_model(self.experiment, trial, run_id, self.experiment.identity)
-            if parent is not None and parent.tags[3] is not None:
-                link_model(self.experiment, run_id, parent.tags[3])
+            if (model := bring_model(self.experiment, trial, run_id)) is not None:
+                tags = {MODEL_TAG: model}
+            if parent is not None and MODEL_TAG in parent.tags:
+                link_model(self.experiment, run_id, parent.tags[MODEL_TAG])
         self._client.set_terminated(run_id, content.status, content.end)
-        self._remember(number, _Child(run_id, True, (None, None, None, model)))
+        self._children[number] = _Child(run_id, True, tags)
 
     def missing(self, ours: Collection[int], *, everything: bool) -> list[int]:
         """Return the trials to be delivered, after deleting what is there twice.
@@ -132,14 +125,13 @@ class Delivery:
         found: dict[int, list[_Child]] = defaultdict(list)
         for run in self.experiment.children():
             found[int(run.data.tags["epbt.trial"])].append(_Child.of(run))
-        self._listed = {}
-        for number in sorted(found):
-            first, *others = sorted(found[number], key=lambda child: child.run_id)
+        self._children = {}
+        for number in found:
+            self._children[number], *others = sorted(found[number], key=attrgetter("run_id"))
             for other in others:
                 self.experiment.withdraw(other.run_id)
-            self._listed[number] = first
-            self._remember(number, first)
-        whole = {number for number, child in self._listed.items() if child.is_whole}
+        whole = {number for number, child in self._children.items() if child.is_whole}
+        everything |= isinstance(storage_of(self._study), InMemoryStorage)
         return [
             trial.number
             for trial in self._study.get_trials(deepcopy=False)
@@ -147,7 +139,7 @@ class Delivery:
             and trial.number not in whole
             # Optuna calls nobody back for a trial whose error ends the run: nobody else brings it.
             and (
-                (everything or self._is_private or trial.number in ours)
+                (everything or trial.number in ours)
                 or (trial.state == TrialState.FAIL or _is_old(trial))
             )
         ]
@@ -157,19 +149,17 @@ class Delivery:
 
         By what `missing` has seen: when it returns nothing, all are there.
         """
-        children, self._listed = self._listed or {}, None
         for trial in self._study.get_trials(deepcopy=False):
-            if (child := children.get(trial.number)) is None:
+            if (child := self._children.get(trial.number)) is None:
                 continue
-            study_run, parent_run, parent_model, _ = child.tags
-            if study_run != self.experiment.parent:
-                self._client.set_tag(child.run_id, "mlflow.parentRunId", self.experiment.parent)
-            parent = children.get(self._parent_of(trial))
-            if parent is not None and parent_run != parent.run_id:
-                self._client.set_tag(child.run_id, "epbt.parent_run_id", parent.run_id)
-            model = parent.tags[3] if parent is not None else None
-            if self._destination.log_checkpoints and model is not None and model != parent_model:
-                link_model(self.experiment, child.run_id, model)
+            wanted = {"mlflow.parentRunId": self.experiment.parent}
+            if (parent := self._children.get(self._parent_of(trial))) is not None:
+                wanted["epbt.parent_run_id"] = parent.run_id
+                model = parent.tags.get(MODEL_TAG)
+                if model is not None and model != child.tags.get(PARENT_MODEL_TAG):
+                    link_model(self.experiment, child.run_id, model)
+            for tag in wanted.items() - child.tags.items():
+                self._client.set_tag(child.run_id, *tag)
 
     def _parent_of(self, trial: FrozenTrial) -> int:
         """Return the trial whose weights this one inherited; -1, which is none, where nobody is."""
@@ -183,43 +173,24 @@ class Delivery:
     def _find(self, number: int) -> Run | None:
         """Look for a trial's run."""
         runs = self.experiment.children(number)
-        run = min(runs, key=lambda run: str(run.info.run_id), default=None)
-        if run is not None:
-            self._remember(number, _Child.of(run))
-        return run
-
-    def _child(self, number: int | None) -> _Child | None:
-        if number is None:
-            return None
-        if number not in self._known:
-            self._find(number)
-        return self._known.get(number)
-
-    def _remember(self, number: int, child: _Child) -> None:
-        self._known[number] = child
-        if len(self._known) > _MOST_KNOWN:
-            del self._known[next(iter(self._known))]  # the oldest; it can be looked for
+        return min(runs, key=lambda run: str(run.info.run_id), default=None)
 
     # Generations, pictures, the end
 
     def end_generation(self, number: int) -> None:
         """Bring the generations that have ended, if this trial is the last of one.
 
-        Not after each one where they are short: to summarise a study takes longer, the longer it
-        is. What is left out comes with a later one, or at the end.
+        Not after each one where they are short: to summarise a study, and to draw it, takes longer,
+        the longer it is. What is left out comes with a later one, or at the end.
         """
-        generations = self._generations
-        if generations is None or number + 1 != generations.n_trials(generations.of(number) + 1):
+        generations, start = self._generations, time.monotonic()
+        if generations is None or start < self._due_at:
             return
-        start = time.monotonic()
-        if start >= self._summary_due_at:
+        if number + 1 == generations.n_trials(generations.of(number) + 1):
             self.bring_generations()
-            self._summary_due_at = time.monotonic() + _PAUSE * (time.monotonic() - start)
-        every = self._destination.pictures_every
-        if every and self._n_undrawn >= every and start >= self._pictures_due_at:
-            start = time.monotonic()
-            self.draw()
-            self._pictures_due_at = time.monotonic() + _PAUSE * (time.monotonic() - start)
+            if 0 < self._destination.pictures_every <= self._n_undrawn:
+                self.draw()
+            self._due_at = time.monotonic() + _PAUSE * (time.monotonic() - start)
 
     def bring_generations(self) -> None:
         """Bring the generations that have ended and are not there."""

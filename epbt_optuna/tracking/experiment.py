@@ -8,41 +8,52 @@ two are never elected.
 
 from __future__ import annotations
 
+import hashlib
+import os
 import random
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from optuna import Study
 
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import read_trial
-from epbt_optuna.tracking.destination import (
-    Destination,
-    TrackingError,
-    absolute,
-    study_keys,
-    without_password,
-)
-from epbt_optuna.tracking.names import text_of
-from epbt_optuna.tracking.runs import MetricValue, TrialRun, milliseconds
+from epbt_optuna.tracking.runs import MetricValue, TrialRun, milliseconds, text_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
 
-__all__ = ["Experiment", "batches"]
+__all__ = ["Destination", "Experiment", "TrackingError", "absolute", "batches"]
 
 _CANDIDATE_SECONDS = 30.0  # after which whoever made a candidate must have died
 _PAGE = 500
-# MLflow's limits: a request carries 1000 things, of which 100 params and 100 tags
-_METRICS = 800
-_OTHERS = 100
+_METRICS, _OTHERS = 800, 100  # a request carries 1000 things, of which 100 params and 100 tags
 
 _T = TypeVar("_T")
+
+
+class TrackingError(RuntimeError):
+    """Something could not be brought to MLflow; the message says what, why and what to do."""
+
+
+class Destination(NamedTuple):
+    """What a tracker was told (see `MLflowTracker`)."""
+
+    tracking_uri: str | None
+    experiment: str | None
+    log_checkpoints: bool
+    pictures_every: int
+
+    @property
+    def where(self) -> str:
+        """The server, for messages."""
+        return _without_password(self.tracking_uri or "the default tracking URI")
 
 
 class Experiment:
@@ -52,8 +63,8 @@ class Experiment:
         client: The client.
         id: The experiment's id.
         identity: The study's, with a token of its own.
-        key: The study's key in all its runs.
         parent: The parent run's id.
+        key: The study's key in all its runs.
     """
 
     def __init__(self, study: Study, destination: Destination) -> None:
@@ -69,14 +80,12 @@ class Experiment:
             self.client: MlflowClient = mlflow.MlflowClient(uri)
             self.id = self._open()
         self.identity = StudyIdentity.drawn(study, len(study.get_trials(deepcopy=False)))
-        self._keys = study_keys(study, self.identity)
-        self.key = self._keys[0]
-        self.parent = self._elect()
+        self.parent, self.key = self._elect()
 
     @property
     def address(self) -> str:
         """Where a browser, or a person, finds the parent run."""
-        uri = without_password(str(self.client.tracking_uri))
+        uri = _without_password(str(self.client.tracking_uri))
         if uri.startswith("http"):
             return f"{uri.rstrip('/')}/#/experiments/{self.id}/runs/{self.parent}"
         return f"{uri}, experiment {self.id}, run {self.parent}"
@@ -90,62 +99,65 @@ class Experiment:
         return True
 
     def _open(self) -> str:
-        name = self._name
-        experiment = self.client.get_experiment_by_name(name)
+        with suppress(Exception):  # it is there, or another process is faster
+            return str(self.client.create_experiment(self._name))
+        experiment = self.client.get_experiment_by_name(self._name)
         if experiment is None:
-            try:
-                return str(self.client.create_experiment(name))
-            except Exception:  # another process may have been faster
-                experiment = self.client.get_experiment_by_name(name)
-                if experiment is None:
-                    raise
+            return str(self.client.create_experiment(self._name))
         if experiment.lifecycle_stage != "active":
             raise TrackingError(
-                f"The MLflow experiment {name!r} was deleted. Restore it (`mlflow experiments "
-                f"restore --experiment-id {experiment.experiment_id}`), or pass another name as "
-                "`experiment`."
+                f"The MLflow experiment {self._name!r} was deleted. Restore it (`mlflow "
+                f"experiments restore --experiment-id {experiment.experiment_id}`), or pass "
+                "another name as `experiment`."
             )
         return str(experiment.experiment_id)
 
-    def _elect(self) -> str:
-        """Return the one parent run, after an election if there is none (see the module)."""
+    def _elect(self) -> tuple[str, str]:
+        """Return the one parent run and its key, after an election if there is none (see above)."""
         own = ""
+        keys = self._keys()
         patience = time.monotonic() + _CANDIDATE_SECONDS
         while True:
-            candidates = self._candidates()
-            elected = [id_ for id_, tags in candidates.items() if "epbt.elected" in tags]
+            candidates: dict[str, dict[str, str]] = {}
+            for key in keys:
+                runs = self._search(f"tags.`epbt.study` = '{key}' and tags.`epbt.role` = 'study'")
+                candidates |= {str(run.info.run_id): run.data.tags for run in runs}
+            elected = [id_ for id_, tags in sorted(candidates.items()) if "epbt.elected" in tags]
             others = sorted(candidates.keys() - {own})
             if own in candidates and not others and not elected:
                 self.client.set_tag(own, "epbt.elected", "true")
-                return own
+                return own, keys[0]
             if own in candidates and (elected or own > min(others, default=own)):
                 self.withdraw(own)
             if elected:
-                self.key = candidates[elected[0]]["epbt.study"]
-                return elected[0]
+                return elected[0], candidates[elected[0]]["epbt.study"]
             if not candidates:
-                own = self._create_candidate()
+                own = self._create_candidate(keys[0])
                 continue
             if time.monotonic() > patience:
                 for run_id in others:
                     self.withdraw(run_id)
             time.sleep(random.uniform(0.1, 0.3))
 
-    def _candidates(self) -> dict[str, dict[str, str]]:
-        """Return the tags of all parent runs that there are, by id, the lowest first."""
-        tags: dict[str, dict[str, str]] = {}
-        for key in self._keys:
-            runs = self._search(f"tags.`epbt.study` = '{key}' and tags.`epbt.role` = 'study'")
-            tags |= {str(run.info.run_id): run.data.tags for run in runs}
-        return dict(sorted(tags.items()))
+    def _keys(self) -> tuple[str, ...]:
+        """Return by which keys the study's parent run may be found; a new one is made by the first.
 
-    def _create_candidate(self) -> str:
+        They are its tokens and, unless it is a copy of another study, the key that version 0.1 made
+        of its name and its first trial.
+        """
+        first = read_trial(self._study, 0)
+        if self.identity.lent or first is None or first.datetime_start is None:
+            return self.identity.own
+        text = f"{self._study.study_name}\n{first.datetime_start}".encode(errors="surrogatepass")
+        return (*self.identity.own, hashlib.sha256(text).hexdigest()[:16])
+
+    def _create_candidate(self, key: str) -> str:
         first = read_trial(self._study, 0)
         start = milliseconds(None if first is None else first.datetime_start or datetime.now())
         name = text_of(self._study.study_name)
         tags = {
             "epbt.role": "study",
-            "epbt.study": self._keys[0],
+            "epbt.study": key,
             "epbt.study_name": name,
             "epbt.direction": ", ".join(d.name.lower() for d in self._study.directions),
         }
@@ -156,11 +168,8 @@ class Experiment:
 
         `parent_run_id` is the run of the trial whose weights it inherited, if it is there.
         """
-        tags = content.tags | {
-            "mlflow.parentRunId": self.parent,
-            "epbt.role": "trial",
-            "epbt.study": self.key,
-        }
+        tags = content.tags | {"mlflow.parentRunId": self.parent, "epbt.role": "trial"}
+        tags["epbt.study"] = self.key
         if parent_run_id is not None:
             tags["epbt.parent_run_id"] = parent_run_id
         first, *more = batches(tags.items(), _OTHERS)
@@ -208,8 +217,7 @@ class Experiment:
                 [self.id], condition, max_results=_PAGE, page_token=token
             )
             yield from page
-            token = page.token
-            if not token:
+            if not (token := page.token):
                 return
 
     def withdraw(self, run_id: str) -> None:
@@ -225,11 +233,27 @@ def batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
         yield batch
 
 
+def absolute(uri: str) -> str:
+    """Return a tracking URI that means the same after a change of the working directory."""
+    path = _sqlite_path(uri)
+    return uri if path is None else uri.replace(path, os.path.abspath(path), 1)
+
+
 def _lock_beside(uri: str) -> AbstractContextManager[object]:
     """Return a lock of a SQLite database, that one process holds at a time; else nothing."""
-    path = uri.removeprefix("sqlite:///").split("?")[0]
-    if path == uri or not path or path.startswith((":memory:", "file:")):
+    if (path := _sqlite_path(uri)) is None:
         return nullcontext()
     from filelock import FileLock
 
     return FileLock(f"{path}.lock")
+
+
+def _sqlite_path(uri: str) -> str | None:
+    """Return the path of a SQLite database as its URI has it; None for any other URI."""
+    path = uri.removeprefix("sqlite:///").split("?")[0]
+    is_file = uri.startswith("sqlite:///") and path and not path.startswith((":memory:", "file:"))
+    return path if is_file else None
+
+
+def _without_password(uri: str) -> str:
+    return re.sub(r"//[^/@]*@", "//", uri)

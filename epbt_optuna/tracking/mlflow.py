@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 from epbt_optuna._internal.checks import check_integer
 from epbt_optuna._internal.optuna import read_trial
 from epbt_optuna._internal.per_study import PerStudy
-from epbt_optuna.tracking.destination import Destination, TrackingError, absolute
+from epbt_optuna.tracking.experiment import Destination, TrackingError, absolute
 from epbt_optuna.tracking.worker import Worker
 
 __all__ = ["MLflowTracker"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from optuna.trial import FrozenTrial
 
-from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna.checkpoints.records import CheckpointRecord
 from epbt_optuna.tracking.experiment import Experiment
 
@@ -19,13 +18,11 @@ MODEL_TAG = "epbt.model_id"
 PARENT_MODEL_TAG = "epbt.parent_model_id"
 
 
-def bring_model(
-    experiment: Experiment, trial: FrozenTrial, run_id: str, identity: StudyIdentity
-) -> str | None:
+def bring_model(experiment: Experiment, trial: FrozenTrial, run_id: str) -> str | None:
     """Make a trial's checkpoint the output of its run, if it is not yet; return the model's id."""
     from mlflow.entities import LoggedModelOutput
 
-    record = CheckpointRecord.own(trial.number, trial.system_attrs, identity)
+    record = CheckpointRecord.own(trial.number, trial.system_attrs, experiment.identity)
     if record is None or not record.final:
         return None
     outputs = experiment.client.get_run(run_id).outputs

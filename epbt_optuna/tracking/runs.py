@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from datetime import datetime
+from posixpath import normpath
 from typing import Any, NamedTuple
 
 from optuna.distributions import CategoricalDistribution
@@ -12,11 +16,21 @@ from epbt_optuna._internal.attrs import DEVICE, ERROR, Attr
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna.lineage import GenerationSummary
 from epbt_optuna.population import Generations, Lineage
-from epbt_optuna.tracking.names import text_of, user_tag, valid_key
 
-__all__ = ["MetricValue", "TrialRun", "generation_run", "milliseconds"]
+__all__ = [
+    "MetricValue",
+    "TrialRun",
+    "generation_run",
+    "milliseconds",
+    "text_of",
+    "user_tag",
+    "valid_key",
+]
 
-_PARAM_LENGTH = 6000  # MLflow's limit
+# MLflow's limits
+_KEY_LENGTH = 250
+_PARAM_LENGTH = 6000
+_TAG_LENGTH = 8000
 _STATUSES = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 
 
@@ -127,3 +141,37 @@ def generation_run(
 def milliseconds(moment: datetime | None) -> int:
     """Return a moment of Optuna's, which is local time, as MLflow counts it."""
     return 0 if moment is None else int(moment.timestamp() * 1000)
+
+
+# Names and texts as MLflow takes them, such that no two names become one
+
+
+def valid_key(name: str) -> str:
+    """Return a name as MLflow lets params, metrics and tags have it.
+
+    A name that must be changed ends in a hash of what it was: `lr(head)` and `lr[head]`, or two
+    long names with one beginning, would else be one, and the second would replace the first.
+    """
+    key = re.sub(r"[^\w.\- /:]", "_", name)
+    if normpath(key) != key or key.startswith(("/", "..")) or key == ".":  # MLflow makes it a path
+        key = key.replace("/", "_").lstrip(".")
+    if key == name and len(key) <= _KEY_LENGTH:
+        return key
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
+    return f"{key[: _KEY_LENGTH - 9]}_{digest}"
+
+
+def user_tag(name: str) -> str:
+    """Return the name of a user's tag, away from MLflow's names and ours."""
+    is_taken = name.removeprefix("user.").startswith(("mlflow.", "epbt."))
+    return valid_key(f"user.{name}" if is_taken else name)
+
+
+def text_of(value: Any, length: int = _TAG_LENGTH) -> str:
+    """Return a value as a text of at most this length."""
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+    except (TypeError, ValueError):  # keys that are no strings, or it contains itself
+        text = str(value)
+    text = text.encode(errors="replace").decode()  # a lone surrogate cannot be sent
+    return text if len(text) <= length else text[: length - 1] + "…"

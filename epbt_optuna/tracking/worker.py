@@ -17,10 +17,11 @@ from contextlib import suppress
 from queue import Empty, Full, Queue
 
 from optuna import Study
+from optuna.exceptions import StorageInternalError
 from tqdm import tqdm
 
 from epbt_optuna.tracking.delivery import Delivery
-from epbt_optuna.tracking.destination import Destination, TrackingError, describe, is_temporary
+from epbt_optuna.tracking.experiment import Destination, TrackingError
 
 __all__ = ["Worker"]
 
@@ -28,7 +29,7 @@ _QUEUE_SIZE = 10_000
 _PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _PATIENCE_SECONDS = 5.0  # with a server that is down, once training has ended
 _EXIT_SECONDS = 60.0  # for what is left at the end of the interpreter
-_TRIES = 3  # of one thing, where the server answers else
+_TRIES = 3  # of one thing, where the server answers to others
 _MOST_WARNINGS = 5  # about single things
 _REST_SHARE = 2.0  # seconds for each second of delivery: training waits for the same disk and lock
 _LONGEST_REST_SECONDS = 1.0
@@ -39,6 +40,11 @@ _ENVIRONMENT = {  # MLflow reads it at each request, and has no other way to be 
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
+
+_TEMPORARY = (  # MLflow's codes for errors that pass
+    "ABORTED", "DEADLINE_EXCEEDED", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED",
+    "RESOURCE_CONFLICT", "TEMPORARILY_UNAVAILABLE",
+)  # fmt: skip
 
 _logger = logging.getLogger("epbt_optuna.tracking")
 
@@ -64,19 +70,19 @@ class Worker:
         self._training_ended = threading.Event()
         self._ended_at = float("inf")
         self._done = threading.Event()
-        self._n_handed_over = self._n_found = self._n_delivered = self._n_refused = 0
+        self._n_known = self._n_delivered = self._n_warnings = 0
         self._refused: set[int] = set()
         self._is_down = False
-        self._delivery: Delivery | None = None
+        self._delivery: Delivery
         self._pid = os.getpid()
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         threading.Thread(target=self._run, name="epbt-mlflow", daemon=True).start()
-        atexit.register(self._close_at_exit)
+        atexit.register(self.close, _EXIT_SECONDS)
 
     def hand_over(self, number: int) -> None:
         """Leave a finished trial to the thread; returns at once."""
-        self._n_handed_over += 1
+        self._n_known += 1
         try:
             self._queue.put_nowait(number)
         except Full:
@@ -95,86 +101,79 @@ class Worker:
         """
         if self._pid != os.getpid():  # a fork's copy: the thread is its parent's
             return True
-        atexit.unregister(self._close_at_exit)
+        atexit.unregister(self.close)
         self._ended_at = time.monotonic()
         self._training_ended.set()
         with suppress(Full):  # then the thread is not waiting for anything to come
             self._queue.put_nowait(None)
         if seconds is None:
-            self._show_progress()
+            form = "delivering {n_fmt} of {total_fmt} trials to MLflow |{bar}| {remaining}"
+            with tqdm(bar_format=form, disable=None, total=0, leave=False) as bar:
+                while not self._done.wait(0.1):
+                    bar.total, bar.n = self._n_known, self._n_delivered
+                    bar.refresh()
         elif not self._done.wait(seconds):
             self._warn(f"There was no time to bring everything to MLflow: {self._left()}")
         return self._done.is_set() and not self.last_warning
-
-    def _close_at_exit(self) -> None:
-        self.close(_EXIT_SECONDS)
-
-    def _show_progress(self) -> None:
-        form = "delivering {n_fmt} of {total_fmt} trials to MLflow |{bar}| {remaining}"
-        with tqdm(bar_format=form, disable=None, total=0, leave=False) as bar:
-            while not self._done.wait(0.1):
-                bar.total, bar.n = self._n_handed_over + self._n_found, self._n_delivered
-                bar.refresh()
 
     # On the thread
 
     def _run(self) -> None:
         try:
             if self._try("parent run", lambda _: self._open()):
-                assert self._delivery is not None
-                self._work(self._delivery)
+                self._work()
         except _GaveUpError:
             self._warn(f"MLflow at {self._destination.where} is still down: {self._left()}")
         except BaseException as error:  # a bug; nothing above a thread would report it
-            self._warn(f"Delivery to MLflow has ended: {describe(error)}. {self._left()}")
+            self._warn(f"Delivery to MLflow has ended: {_describe(error)}. {self._left()}")
         finally:
             self._done.set()
 
     def _open(self) -> None:
-        delivery = Delivery(self._study, self._destination)
-        delivery.begin()
-        self.address = delivery.experiment.address
-        self._delivery = delivery
+        self._delivery = Delivery(self._study, self._destination)
+        self.address = self._delivery.experiment.address
 
-    def _work(self, delivery: Delivery) -> None:
+    def _work(self) -> None:
+        delivery = self._delivery
         if not self._everything:  # else all comes at the end
-            self._bring_missing(delivery, set())
+            self._bring_missing(set())
         while not self._training_ended.is_set() and (number := self._queue.get()) is not None:
             start = time.monotonic()
-            self._deliver(delivery, number)
+            self._deliver(number)
             self._try("generation", lambda _, n=number: delivery.end_generation(n))  # type: ignore[misc]
             rest = _REST_SHARE * (time.monotonic() - start)
             self._training_ended.wait(min(rest, _LONGEST_REST_SECONDS))
         # The rest of the queue is not looked for one by one, but by one look at what is missing.
-        ours: set[int | None] = set()
+        ours: set[int] = set()
         with suppress(Empty):
             while True:
-                ours.add(self._queue.get_nowait())
-        self._bring_missing(delivery, {number for number in ours if number is not None})
+                ours.add(-1 if (number := self._queue.get_nowait()) is None else number)
+        self._bring_missing(ours)
         self._try("generations", lambda _: delivery.bring_generations())
         self._try("pictures", lambda _: delivery.draw())
         self._try("end", lambda _: delivery.end())
         name = self._study.study_name
         _logger.info("%d trials of %r are in MLflow: %s", self._n_delivered, name, self.address)
 
-    def _bring_missing(self, delivery: Delivery, ours: set[int]) -> None:
+    def _bring_missing(self, ours: set[int]) -> None:
         """Make the runs what the study says: none missing, none twice, all with their parents."""
-        missing: list[int] = []
+        missing: set[int] = set()
 
         def look(_: bool) -> None:
-            found = delivery.missing(ours, everything=self._everything)
-            missing[:] = [number for number in found if number not in self._refused]
+            found = self._delivery.missing(ours, everything=self._everything)
+            missing.clear()
+            missing.update({*found} - self._refused)
 
         while self._try("list of runs", look) and missing:
-            self._n_found += len(missing) - len(ours.intersection(missing))
-            for number in missing:
-                self._deliver(delivery, number)
+            self._n_known += len(missing - ours)
+            for number in sorted(missing):
+                self._deliver(number, is_listed=True)
             ours = set()
-        self._try("links", lambda _: delivery.link())
+        self._try("links", lambda _: self._delivery.link())
 
-    def _deliver(self, delivery: Delivery, number: int) -> None:
+    def _deliver(self, number: int, *, is_listed: bool = False) -> None:
         def deliver(is_first: bool) -> None:
-            delivery.deliver(number, is_first_try=is_first)
+            self._delivery.deliver(number, is_first_try=is_first, is_listed=is_listed)
 
         if self._try(f"trial {number}", deliver):
             self._n_delivered += 1
@@ -197,9 +196,18 @@ class Worker:
                 if not self._is_to_be_retried(error, n_failures):
                     self._refuse(what, error)
                     return False
-                if n_failures > 1 and not self._answers():  # once is no outage
-                    self._say_that_it_waits(error)
-                self._pause(n_failures, failing_since)
+                if n_failures == 2 and not self._is_down:  # once is no outage
+                    self._is_down = True
+                    _logger.warning(
+                        f"MLflow at {self._destination.where} cannot be reached: "
+                        f"{_describe(error)}. Training goes on, and what it brings is delivered as "
+                        "soon as that works."
+                    )
+                pause = _PAUSES[min(n_failures, len(_PAUSES)) - 1]
+                if self._training_ended.wait(pause):  # then patience is short
+                    if time.monotonic() - max(failing_since, self._ended_at) > _PATIENCE_SECONDS:
+                        raise _GaveUpError from error
+                    time.sleep(min(pause, 1.0))
             else:
                 if self._is_down:
                     _logger.info("MLflow at %s works again.", self._destination.where)
@@ -207,46 +215,26 @@ class Worker:
                 return True
 
     def _is_to_be_retried(self, error: Exception, n_failures: int) -> bool:
-        if is_temporary(error):  # but a server may also fail over one thing, each time again
-            return n_failures < _TRIES or not self._answers()
+        is_open = hasattr(self, "_delivery")
+        if _is_temporary(error):  # but a server may also fail over one thing, each time again
+            return n_failures < _TRIES or not (is_open and self._delivery.experiment.answers())
         # Another process may have deleted this run, as one too many: the second try looks. A bug,
         # and a package that is missing, have no code of MLflow's, and stay what they are.
-        return n_failures == 1 and hasattr(error, "error_code") and self._delivery is not None
-
-    def _answers(self) -> bool:
-        return self._delivery is not None and self._delivery.experiment.answers()
-
-    def _pause(self, n_failures: int, failing_since: float) -> None:
-        """Wait before the next try; not for long once training has ended."""
-        pause = _PAUSES[min(n_failures, len(_PAUSES)) - 1]
-        if self._training_ended.wait(pause):
-            if time.monotonic() - max(failing_since, self._ended_at) > _PATIENCE_SECONDS:
-                raise _GaveUpError
-            time.sleep(min(pause, 1.0))
-
-    def _say_that_it_waits(self, error: Exception) -> None:
-        if not self._is_down:
-            self._is_down = True
-            _logger.warning(
-                "MLflow at %s cannot be reached: %s. Training goes on, and what it brings is "
-                "delivered as soon as that works.",
-                self._destination.where,
-                describe(error),
-            )
+        return n_failures == 1 and hasattr(error, "error_code") and is_open
 
     def _refuse(self, what: str, error: Exception) -> None:
-        self._n_refused += 1
+        self._n_warnings += 1
         if isinstance(error, TrackingError):
             self._warn(str(error))
-        elif self._n_refused <= _MOST_WARNINGS:
+        elif self._n_warnings <= _MOST_WARNINGS:
             self._warn(
                 f"The {what} of study {self._study.study_name!r} cannot be brought to MLflow at "
-                f"{self._destination.where}: {describe(error)}. Training goes on, and so does all "
+                f"{self._destination.where}: {_describe(error)}. Training goes on, and so does all "
                 "else."
             )
 
     def _left(self) -> str:
-        n_left = self._n_handed_over + self._n_found - self._n_delivered
+        n_left = self._n_known - self._n_delivered
         return (
             f"{n_left} trials are left; `MLflowTracker.sync(study)` or `epbt sync` delivers them."
         )
@@ -254,3 +242,14 @@ class Worker:
     def _warn(self, text: str) -> None:
         self.last_warning = text
         _logger.warning(text)
+
+
+def _is_temporary(error: BaseException) -> bool:
+    """Tell whether an error says that a server is down, and not that it refuses."""
+    code = getattr(error, "error_code", None)  # of MLflow's errors
+    return isinstance(error, OSError | StorageInternalError) if code is None else code in _TEMPORARY
+
+
+def _describe(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}{'…' if len(text) > 300 else ''}"

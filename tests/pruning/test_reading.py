@@ -9,8 +9,8 @@ import pytest
 from optuna.trial import FrozenTrial
 
 from epbt_optuna import EPBTPruner, EPBTSampler
-from epbt_optuna._internal import finished
 from epbt_optuna._internal.optuna import read_trial
+from epbt_optuna.pruning import pruner
 
 P, N_REPORTS = 40, 4
 
@@ -40,7 +40,7 @@ def test_each_finished_trial_is_read_once_a_generation_and_the_running_at_each_r
         pruner=EPBTPruner(min_offspring=1e-9),  # looks at everybody and prunes nobody
     )
     study.optimize(objective, n_trials=P + P // 2)
-    monkeypatch.setattr(finished, "read_trial", counted)
+    monkeypatch.setattr(pruner, "read_trial", counted)
     straggler = study.ask()
     study.optimize(objective, n_trials=P // 2 - 1)
     n_reports = N_REPORTS * (P // 2 - 1)

@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from epbt_optuna.tracking import MLflowTracker, TrackingError
-from epbt_optuna.tracking.names import valid_key
+from epbt_optuna.tracking.runs import valid_key
 from tests.tracking.checks import check, children_of, experiment_id, parents_of
 from tests.tracking.training import make_study, run
 

@@ -18,10 +18,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 from optuna.trial import TrialState
 
-from epbt_optuna.tracking import MLflowTracker, TrackingError
-from epbt_optuna.tracking.delivery import Delivery
-from epbt_optuna.tracking.destination import Destination
-from epbt_optuna.tracking.experiment import Experiment
+from epbt_optuna.tracking import MLflowTracker, TrackingError, worker
+from epbt_optuna.tracking.experiment import Destination, Experiment
 from tests.tracking.checks import check, children_of, experiment_id, history, parents_of
 from tests.tracking.training import NAME, make_study, open_journal, run
 
@@ -304,11 +302,11 @@ def test_a_bug_is_said_once_and_not_tried_again(
 ) -> None:
     calls = []
 
-    def fail(_: object) -> None:
+    def fail(*_: object) -> None:
         calls.append(1)
         raise ImportError("no such package")
 
-    monkeypatch.setattr(Delivery, "begin", fail)
+    monkeypatch.setattr(worker, "Delivery", fail)
     study = make_study()
     with MLflowTracker(database, pictures_every=0) as tracker:
         run(study, tracker, 3)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -119,9 +120,9 @@ def test_what_is_left_when_the_interpreter_ends_is_said_and_found_by_sync(
     is_open = threading.Event()
     deliver = Delivery.deliver
 
-    def wait_and_deliver(self: Delivery, number: int, *, is_first_try: bool) -> None:
+    def wait_and_deliver(self: Delivery, number: int, **options: bool) -> None:
         assert is_open.wait(60)
-        deliver(self, number, is_first_try=is_first_try)
+        deliver(self, number, **options)
 
     monkeypatch.setattr(Delivery, "deliver", wait_and_deliver)
     study = make_study()
@@ -139,13 +140,12 @@ def test_a_full_queue_drops_trials_and_the_end_finds_them(
 ) -> None:
     monkeypatch.setattr(worker, "_QUEUE_SIZE", 1)
     is_open = threading.Event()
-    begin = Delivery.begin
 
-    def wait_and_begin(self: Delivery) -> None:
+    def wait_and_begin(*arguments: Any) -> Delivery:
         assert is_open.wait(60)
-        begin(self)
+        return Delivery(*arguments)
 
-    monkeypatch.setattr(Delivery, "begin", wait_and_begin)
+    monkeypatch.setattr(worker, "Delivery", wait_and_begin)
     study = open_journal(str(tmp_path / "study.log"))
     with MLflowTracker(database, pictures_every=0) as tracker:
         run(study, tracker, 9)  # returns, while nothing is taken from the queue

@@ -15,8 +15,7 @@ from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna.population import Generations
 from epbt_optuna.tracking import MLflowTracker
 from epbt_optuna.tracking.experiment import batches
-from epbt_optuna.tracking.names import text_of, user_tag, valid_key
-from epbt_optuna.tracking.runs import TrialRun
+from epbt_optuna.tracking.runs import TrialRun, text_of, user_tag, valid_key
 
 START = datetime(2026, 1, 1)
 NOBODY = StudyIdentity.of(optuna.create_study())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import pickle
 import subprocess
 import sys
 from typing import Any
@@ -52,17 +53,15 @@ def test_pictures_are_not_drawn_again_before_their_time_but_always_at_the_end(
     assert drawn[-1] == 18
 
 
-def test_it_remembers_no_more_runs_than_it_may(
-    database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(delivery, "_MOST_KNOWN", 3)
+def test_what_it_remembers_of_a_trial_is_the_run_and_nothing_of_its_content(database: str) -> None:
     study = make_study()
     tracker = MLflowTracker(database, pictures_every=0)
     run(study, tracker, 12)
     (started,) = tracker._started
     tracker.close()
-    assert started._delivery is not None
-    assert len(started._delivery._known) == 3
+    children = started._delivery._children
+    assert sorted(children) == list(range(12))
+    assert all(len(pickle.dumps(child)) < 400 for child in children.values())
     check(study, database, 12)
 
 

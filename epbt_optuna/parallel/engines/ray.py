@@ -21,20 +21,17 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna import Study, Trial
 
+from epbt_optuna._internal.extras import needs
 from epbt_optuna._internal.optuna import storage_of, storage_url, trial_id_of
 from epbt_optuna.parallel.devices import Slot, pin_to_device
 from epbt_optuna.parallel.engines.pickling import loaded, packed, pickled, unpacked
 from epbt_optuna.parallel.engines.protocol import EngineError, WorkerDied
 from epbt_optuna.parallel.worker import Outcome, Work
 
-try:
+with needs("ray", "engine='ray'"):
     import ray
     from ray.exceptions import RayError, RayTaskError, RuntimeEnvSetupError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-except ImportError as error:
-    raise ImportError(
-        "engine='ray' needs Ray: pip install 'epbt-optuna[ray]'", name=error.name
-    ) from error
 
 if TYPE_CHECKING:
     from ray import ObjectRef

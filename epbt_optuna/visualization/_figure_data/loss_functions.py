@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from epbt_optuna._internal.extras import needs_torch
+from epbt_optuna._internal.extras import needs
 from epbt_optuna.lineage import Schedule, ScheduleStep
 from epbt_optuna.lineage.losses import require_losses
 from epbt_optuna.visualization._figure_data.schedule import ScheduleSource, schedule_of, times
@@ -110,7 +110,7 @@ def _scaled(losses: list[float]) -> list[float]:
 
 def _losses(schedule: Schedule, step: ScheduleStep, y: list[float], prefix: str) -> list[float]:
     """Compute equation (1) for two classes with outputs y and 1 − y, the first one true."""
-    with needs_torch("`plot_loss_functions`"):
+    with needs("torch", "`plot_loss_functions`"):
         import torch
 
         from epbt_optuna.losses import TaylorGLOLoss
