@@ -14,9 +14,19 @@ from epbt_optuna import EPBTSampler
 from epbt_optuna.journal import journal_storage
 from tests.replay import Rules
 
-__all__ = ["RULES", "Marking", "journal_study", "quick", "release", "trials_in", "wait_until"]
+__all__ = [
+    "RULES",
+    "SECONDS",
+    "Marking",
+    "journal_study",
+    "quick",
+    "release",
+    "trials_in",
+    "wait_until",
+]
 
 RULES = Rules(population_size=6, n_elites=3, direction=StudyDirection.MAXIMIZE)
+SECONDS = 300.0  # for others to get there, on a busy machine too; less than the suite's timeout
 
 _RELEASED = "released"
 
@@ -38,8 +48,10 @@ def quick(trial: optuna.Trial) -> float:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for what happens elsewhere. It has no limit but the suite's: a machine may be busy."""
+    """Wait for what happens elsewhere; a worker whose test has gone does not wait for ever."""
+    deadline = time.monotonic() + SECONDS
     while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.01)
 
 

@@ -17,12 +17,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna import EPBTSampler, resume
 from epbt_optuna.parallel import optimize
-from tests.parallel.runs import RULES, quick, wait_until
+from tests.parallel.runs import RULES, SECONDS, quick, wait_until
 from tests.replay import check_lineage
 
 P, K = RULES.population_size, RULES.n_elites
 N_WORKERS = 3
-SECONDS = 120.0  # for other threads to get there, on a busy machine too
 
 
 @pytest.fixture
