@@ -43,11 +43,7 @@ class Evolution(Protocol):
         ...
 
     def breed(
-        self,
-        lineage: Lineage,
-        parent: Genome,
-        mate: Genome | None,
-        rng: np.random.Generator,
+        self, lineage: Lineage, parent: Genome, mate: Genome | None, rng: np.random.Generator
     ) -> Genome:
         """Make the offspring's genome."""
         ...

@@ -79,7 +79,8 @@ class CheckpointRecord:
         is_retry = bool(retried_numbers(system_attrs))
         if identity is None:
             return None if is_retry and record.trial != number else record
-        if record.trial == number and record._is_known_to(identity, number, system_attrs):
+        is_known = identity.knows(record.token, record.trial, number, system_attrs)
+        if is_known and record.trial == number:
             return record
         if _was_bred_here(number, system_attrs, identity):
             return None
@@ -98,16 +99,12 @@ class CheckpointRecord:
         record = cls.in_attrs(number, system_attrs)
         if record is None or record.final:
             return None
-        return record if record._is_known_to(identity, number, system_attrs) else None
+        is_known = identity.knows(record.token, record.trial, number, system_attrs)
+        return record if is_known else None
 
     def write(self, trial: Trial) -> None:
         """Record the checkpoint in a running trial."""
         CHECKPOINT.write_to_trial(trial.study, trial, asdict(self))
-
-    def _is_known_to(
-        self, identity: StudyIdentity, number: int, system_attrs: Mapping[str, Any]
-    ) -> bool:
-        return identity.knows(self.token, self.trial, number, system_attrs)
 
 
 def _was_bred_here(number: int, system_attrs: Mapping[str, Any], identity: StudyIdentity) -> bool:

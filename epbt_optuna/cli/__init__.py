@@ -96,9 +96,8 @@ def main() -> None:
 
 @main.command(
     epilog=_examples(
-        "epbt summary sqlite:///epbt.db",
-        "epbt summary postgresql://me@host/optuna my-study",
-    ),
+        "epbt summary sqlite:///epbt.db", "epbt summary postgresql://me@host/optuna my-study"
+    )
 )
 @_study_arguments
 def summary(storage: str, study_name: str | None) -> None:
@@ -117,7 +116,7 @@ def summary(storage: str, study_name: str | None) -> None:
         "epbt lineage sqlite:///epbt.db",
         "epbt lineage sqlite:///epbt.db --trial 317",
         "epbt lineage sqlite:///epbt.db --all | less -R",
-    ),
+    )
 )
 @_study_arguments
 @_trial_option
@@ -162,7 +161,7 @@ def export_schedule(storage: str, study_name: str | None, trial: int | None, out
     epilog=_examples(
         "epbt plot lineage sqlite:///epbt.db --out lineage.html",
         "epbt plot schedule study.log my-study --out schedule.png",
-    ),
+    )
 )
 @click.argument("what", type=click.Choice(_PICTURES))
 @_study_arguments
@@ -185,7 +184,7 @@ def plot(what: str, storage: str, study_name: str | None, out: Path) -> None:
     epilog=_examples(
         "epbt collect sqlite:///epbt.db my-study checkpoints --dry-run",
         "epbt collect sqlite:///epbt.db checkpoints --keep lineage",
-    ),
+    )
 )
 @click.argument("storage")
 @click.argument("places", metavar="[STUDY] CHECKPOINT_FOLDER", nargs=-1, required=True)
@@ -217,7 +216,7 @@ def collect(storage: str, places: tuple[str, ...], keep: str, dry_run: bool) -> 
         "epbt running sqlite:///epbt.db",
         "epbt running sqlite:///epbt.db --resume",
         "epbt running sqlite:///epbt.db --fail --trial 17",
-    ),
+    )
 )
 @_study_arguments
 @click.option(
@@ -253,7 +252,7 @@ def running(
     epilog=_examples(
         "epbt sync sqlite:///epbt.db --tracking-uri sqlite:///mlflow.db",
         "epbt sync study.log my-study --tracking-uri http://localhost:5000 --experiment digits",
-    ),
+    )
 )
 @_study_arguments
 @click.option("--tracking-uri", metavar="URI", help="MLflow's.  [default: what MLflow is set to]")

@@ -80,9 +80,7 @@ def cross_entropy_like(n_classes: int, *, bound: float = 10.0) -> tuple[float, .
     return tuple(float(max(-bound, min(number, bound))) for number in theta)
 
 
-def gradient_coefficients(
-    theta: Sequence[Number],
-) -> tuple[Number, Number, Number, Number]:
+def gradient_coefficients(theta: Sequence[Number]) -> tuple[Number, Number, Number, Number]:
     """Return a, c_h, c_hh and c_hy, on which the gradient in the logits depends, and no more.
 
     With one-hot x and true class t, dL/dz_i = -1/n y_i (g_i - Σ y_j g_j), and for another class j

@@ -15,13 +15,7 @@ import numpy as np
 
 from epbt_optuna._internal.checks import check_integer, check_share
 
-__all__ = [
-    "Exploit",
-    "ParentSelection",
-    "SelectionOdds",
-    "TournamentSelection",
-    "Truncation",
-]
+__all__ = ["Exploit", "ParentSelection", "SelectionOdds", "TournamentSelection", "Truncation"]
 
 _T = TypeVar("_T")
 

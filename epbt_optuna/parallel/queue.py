@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optuna import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from epbt_optuna._internal.optuna import read_trial
 from epbt_optuna.samplers.generation import GenerationSampler
@@ -73,13 +73,10 @@ class TrialQueue:
 
     def _next_number(self) -> int:
         """Return the lowest number that nobody has asked yet."""
-        while (trial := self._read(self._next)) and trial.state != TrialState.WAITING:
+        while (trial := read_trial(self._study, self._next)) and trial.state != TrialState.WAITING:
             self._next += 1
         return self._next
 
     def _is_running(self, number: int) -> bool:
-        trial = self._read(number)
+        trial = read_trial(self._study, number)
         return trial is not None and trial.state == TrialState.RUNNING
-
-    def _read(self, number: int) -> FrozenTrial | None:
-        return read_trial(self._study, number)

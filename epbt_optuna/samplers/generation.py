@@ -23,10 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from epbt_optuna._internal.attrs import LINEAGE
 from epbt_optuna._internal.checks import check_integer, check_one_objective
 from epbt_optuna._internal.identity import StudyIdentity
-from epbt_optuna._internal.optuna import (
-    fixed_params,
-    read_study_attrs,
-)
+from epbt_optuna._internal.optuna import fixed_params, read_study_attrs
 from epbt_optuna._internal.per_study import PerStudy
 from epbt_optuna.evolution import Evolution, Feasible, first_feasible
 from epbt_optuna.genome import Genome, draw
@@ -228,11 +225,7 @@ class GenerationSampler(BaseGASampler):
         return initial_sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         """Pass a founder's result on to the initial sampler."""
         initial_sampler = self._initial_sampler_for(trial)
@@ -251,8 +244,7 @@ class GenerationSampler(BaseGASampler):
         initial_sampler = self._initial_sampler_for(trial)
         if initial_sampler is None:
             return Genome(
-                {name: draw(search_space[name], rng) for name in sorted(search_space)},
-                search_space,
+                {name: draw(search_space[name], rng) for name in sorted(search_space)}, search_space
             )
         params = initial_sampler.sample_relative(study, trial, search_space)
         latest = read_existing(study, trial.number)  # shows what the hooks above have written

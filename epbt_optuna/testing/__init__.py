@@ -5,11 +5,7 @@ that every operator of a kind has to keep. The library's own operators are teste
 laws. Needs the extra `testing`.
 """
 
-from epbt_optuna.testing.laws import (
-    check_crossover_laws,
-    check_mutation_laws,
-    check_selection_laws,
-)
+from epbt_optuna.testing.laws import check_crossover_laws, check_mutation_laws, check_selection_laws
 from epbt_optuna.testing.strategies import distributions, genomes, related_genomes, seeds
 
 __all__ = [

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["Destination", "Experiment", "TrackingError", "absolute", "batches"]
 
 _CANDIDATE_SECONDS = 30.0  # after which whoever made a candidate must have died
-_PAGE = 500
 _METRICS, _OTHERS = 800, 100  # a request carries 1000 things, of which 100 params and 100 tags
 
 _T = TypeVar("_T")
@@ -213,9 +212,7 @@ class Experiment:
         """Yield runs, page by page: all at a time could be more than there is memory."""
         token: str | None = None
         while True:
-            page = self.client.search_runs(
-                [self.id], condition, max_results=_PAGE, page_token=token
-            )
+            page = self.client.search_runs([self.id], condition, max_results=500, page_token=token)
             yield from page
             if not (token := page.token):
                 return

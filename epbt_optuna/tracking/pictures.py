@@ -11,9 +11,6 @@ from epbt_optuna.lineage import Schedule
 
 __all__ = ["write_artifacts"]
 
-_INCHES = (12.0, 7.0)
-_DPI = 120
-
 
 def write_artifacts(study: Study, folder: Path, *, with_pictures: bool) -> None:
     """Write `schedule.json` and, if wanted, pictures, each as `.html` and `.png`.
@@ -34,6 +31,6 @@ def write_artifacts(study: Study, folder: Path, *, with_pictures: bool) -> None:
             picture = getattr(visualization, f"plot_{name}")(study)
             picture.update_layout(width=None, autosize=True)  # as wide as the page
             picture.write_html(folder / f"{name}.html", config={"responsive": True})
-            figure = Figure(figsize=_INCHES, layout="constrained")
+            figure = Figure(figsize=(12.0, 7.0), layout="constrained")
             getattr(matplotlib, f"plot_{name}")(study, figure=figure)
-            figure.savefig(folder / f"{name}.png", dpi=_DPI)
+            figure.savefig(folder / f"{name}.png", dpi=120)

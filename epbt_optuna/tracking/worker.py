@@ -196,7 +196,7 @@ class Worker:
                 if not self._is_to_be_retried(error, n_failures):
                     self._refuse(what, error)
                     return False
-                if n_failures == 2 and not self._is_down:  # once is no outage
+                if n_failures > 1 and not self._is_down and not self._answers():  # once is none
                     self._is_down = True
                     _logger.warning(
                         f"MLflow at {self._destination.where} cannot be reached: "
@@ -215,12 +215,14 @@ class Worker:
                 return True
 
     def _is_to_be_retried(self, error: Exception, n_failures: int) -> bool:
-        is_open = hasattr(self, "_delivery")
         if _is_temporary(error):  # but a server may also fail over one thing, each time again
-            return n_failures < _TRIES or not (is_open and self._delivery.experiment.answers())
+            return n_failures < _TRIES or not self._answers()
         # Another process may have deleted this run, as one too many: the second try looks. A bug,
         # and a package that is missing, have no code of MLflow's, and stay what they are.
-        return n_failures == 1 and hasattr(error, "error_code") and is_open
+        return n_failures == 1 and hasattr(error, "error_code") and hasattr(self, "_delivery")
+
+    def _answers(self) -> bool:
+        return hasattr(self, "_delivery") and self._delivery.experiment.answers()
 
     def _refuse(self, what: str, error: Exception) -> None:
         self._n_warnings += 1

@@ -12,10 +12,4 @@ from epbt_optuna.visualization._plotly._lineage import plot_lineage
 from epbt_optuna.visualization._plotly._loss_functions import plot_loss_functions
 from epbt_optuna.visualization._plotly._schedule import plot_schedule
 
-__all__ = [
-    "matplotlib",
-    "plot_generations",
-    "plot_lineage",
-    "plot_loss_functions",
-    "plot_schedule",
-]
+__all__ = ["matplotlib", "plot_generations", "plot_lineage", "plot_loss_functions", "plot_schedule"]

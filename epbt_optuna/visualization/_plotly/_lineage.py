@@ -16,14 +16,7 @@ from epbt_optuna.visualization._figure_data.lineage import (
 )
 from epbt_optuna.visualization._imports import require
 from epbt_optuna.visualization._plotly._figure import BLANK, finish, generation_axis
-from epbt_optuna.visualization._style import (
-    BEST,
-    FAINT,
-    GREY,
-    INK,
-    STATE_COLOURS,
-    number_text,
-)
+from epbt_optuna.visualization._style import BEST, FAINT, GREY, INK, STATE_COLOURS, number_text
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

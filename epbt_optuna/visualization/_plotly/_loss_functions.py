@@ -14,12 +14,7 @@ from epbt_optuna.visualization._figure_data.loss_functions import (
 from epbt_optuna.visualization._figure_data.schedule import ScheduleSource
 from epbt_optuna.visualization._imports import require
 from epbt_optuna.visualization._plotly._figure import finish
-from epbt_optuna.visualization._style import (
-    CROSS_ENTROPY_LIMITS,
-    INK,
-    LATE,
-    grid_shape,
-)
+from epbt_optuna.visualization._style import CROSS_ENTROPY_LIMITS, INK, LATE, grid_shape
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

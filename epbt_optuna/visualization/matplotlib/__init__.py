@@ -10,9 +10,4 @@ from epbt_optuna.visualization.matplotlib._lineage import plot_lineage
 from epbt_optuna.visualization.matplotlib._loss_functions import plot_loss_functions
 from epbt_optuna.visualization.matplotlib._schedule import plot_schedule
 
-__all__ = [
-    "plot_generations",
-    "plot_lineage",
-    "plot_loss_functions",
-    "plot_schedule",
-]
+__all__ = ["plot_generations", "plot_lineage", "plot_loss_functions", "plot_schedule"]

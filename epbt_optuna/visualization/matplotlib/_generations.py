@@ -9,11 +9,7 @@ from optuna import Study
 
 from epbt_optuna.visualization._figure_data.generations import GenerationsInfo, generations_info
 from epbt_optuna.visualization._style import COUNT_COLOURS, DIVERSITY, FITNESS_STYLES
-from epbt_optuna.visualization.matplotlib._figure import (
-    LINE_STYLES,
-    make_axes,
-    set_generation_axis,
-)
+from epbt_optuna.visualization.matplotlib._figure import LINE_STYLES, make_axes, set_generation_axis
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure

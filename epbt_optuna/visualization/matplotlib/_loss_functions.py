@@ -13,12 +13,7 @@ from epbt_optuna.visualization._figure_data.loss_functions import (
 )
 from epbt_optuna.visualization._figure_data.schedule import ScheduleSource
 from epbt_optuna.visualization._imports import require
-from epbt_optuna.visualization._style import (
-    CROSS_ENTROPY_LIMITS,
-    INK,
-    LATE,
-    grid_shape,
-)
+from epbt_optuna.visualization._style import CROSS_ENTROPY_LIMITS, INK, LATE, grid_shape
 from epbt_optuna.visualization.matplotlib._figure import hide_from, make_axes
 
 if TYPE_CHECKING:
