@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from queue import Empty, Full, Queue
+from queue import Full, Queue
 
 from optuna import Study
 from optuna.exceptions import StorageInternalError
@@ -145,15 +145,14 @@ class Worker:
             self._training_ended.wait(min(rest, _LONGEST_REST_SECONDS))
         # The rest of the queue is not looked for one by one, but by one look at what is missing.
         ours: set[int] = set()
-        with suppress(Empty):
-            while True:
-                ours.add(-1 if (number := self._queue.get_nowait()) is None else number)
+        while not self._queue.empty():  # nobody else takes from it
+            ours.add(-1 if (number := self._queue.get()) is None else number)
         self._bring_missing(ours)
         self._try("generations", lambda _: delivery.bring_generations())
         self._try("pictures", lambda _: delivery.draw())
         self._try("end", lambda _: delivery.end())
-        name = self._study.study_name
-        _logger.info("%d trials of %r are in MLflow: %s", self._n_delivered, name, self.address)
+        of = f"{self._n_delivered} trials of {self._study.study_name!r}"
+        _logger.info(f"{of} are in MLflow: {self.address}")
 
     def _bring_missing(self, ours: set[int]) -> None:
         """Make the runs what the study says: none missing, none twice, all with their parents."""
