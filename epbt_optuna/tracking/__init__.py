@@ -1,12 +1,9 @@
 """Tracking: what a study leaves behind, where people look for it; here MLflow.
 
-`mlflow.py` is the study callback. It only notes the numbers of finished trials; `worker.py`, a
-thread, takes them from there, reads the trials from the study, tries again, and ends well.
-`delivery.py` knows how each run comes to be there exactly once; `experiment.py` finds and makes
-runs; `runs.py` is what a trial and a generation look like in MLflow.
+`mlflow.py` is the study callback: it notes the numbers of finished trials. `worker.py`, a thread,
+has each read from the study and brought by `delivery.py`, which knows how a run comes to be there
+exactly once; `experiment.py` finds and makes runs, `runs.py` is what they hold.
 """
-
-from __future__ import annotations
 
 from epbt_optuna.tracking.experiment import TrackingError
 from epbt_optuna.tracking.mlflow import MLflowTracker

@@ -15,9 +15,10 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from optuna import Study
 
@@ -41,7 +42,8 @@ class TrackingError(RuntimeError):
     """Something could not be brought to MLflow; the message says what, why and what to do."""
 
 
-class Destination(NamedTuple):
+@dataclass(frozen=True)
+class Destination:
     """What a tracker was told (see `MLflowTracker`)."""
 
     tracking_uri: str | None

@@ -99,7 +99,7 @@ class MLflowTracker:
         self._has_warned = False
 
     def __getstate__(self) -> dict[str, Any]:
-        return self._destination._asdict()
+        return dict(vars(self._destination))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state.pop("tracking_uri"), **state)  # type: ignore[misc]

@@ -30,6 +30,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna import EPBTSampler, resume
+from epbt_optuna._internal.optuna import read_study_attrs, write_study_attr
 from tests.drills.phases import PHASES, PhaseBoard
 from tests.drills.processes import exit_status, finish, forked, run_program
 from tests.drills.storages import opened_study
@@ -359,7 +360,11 @@ def uninterrupted(drill: Drill, trials: list[FrozenTrial]) -> list[FrozenTrial]:
         calm = replace(drill, storage="memory", folder=folder)
         shutil.copytree(drill.checkpoints, calm.checkpoints)  # retries go on from partial ones
         training = Training(calm.checkpoints)
-        with _opened(calm) as study:
+        with _opened(drill) as original, _opened(calm) as study:
+            # With its tokens it is a copy of the original: what failed trials recorded counts.
+            for key, value in read_study_attrs(original).items():
+                if key.startswith("epbt:study:"):
+                    write_study_attr(study, key, value)
             for trial in trials:
                 if trial.state == TrialState.FAIL:
                     study.add_trial(trial)
