@@ -13,9 +13,10 @@
 
 from __future__ import annotations
 
+from epbt_optuna.checkpoints.garbage import Garbage
 from epbt_optuna.checkpoints.preemption import reopen, resume
 from epbt_optuna.checkpoints.records import CheckpointError
 from epbt_optuna.checkpoints.restore import restore_optimizer
 from epbt_optuna.checkpoints.store import CheckpointStore
 
-__all__ = ["CheckpointError", "CheckpointStore", "reopen", "restore_optimizer", "resume"]
+__all__ = ["CheckpointError", "CheckpointStore", "Garbage", "reopen", "restore_optimizer", "resume"]
