@@ -108,7 +108,7 @@ class Worker:
             self._queue.put_nowait(None)
         if seconds is None:
             form = "delivering {n_fmt} of {total_fmt} trials to MLflow |{bar}| {remaining}"
-            with tqdm(bar_format=form, disable=None, total=0, leave=False) as bar:
+            with tqdm(bar_format=form, disable=None, total=self._n_known, leave=False) as bar:
                 while not self._done.wait(0.1):
                     bar.total, bar.n = self._n_known, self._n_delivered
                     bar.refresh()
