@@ -24,11 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from optuna import Study
-from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.attrs import AttrError
-from epbt_optuna._internal.optuna import read_trial, storage_of
+from epbt_optuna._internal.optuna import read_trial
 from epbt_optuna.lineage import summarize_generations
 from epbt_optuna.population import Generations, Lineage
 from epbt_optuna.tracking.experiment import Destination, Experiment
@@ -90,8 +89,9 @@ class Delivery:
             is_listed: Whether `missing` has just looked what is there.
         """
         trial = read_trial(self._study, number)
-        if trial is None or not trial.state.is_finished():  # a callback that was called by hand
-            return
+        is_whole = number in self._children and self._children[number].is_whole
+        if is_whole or trial is None or not trial.state.is_finished():
+            return  # the last two: a callback that was called by hand
         may_be_there = number in self._children if is_listed else _is_old(trial)
         run = self._find(number) if may_be_there or not is_first_try else None
         content = TrialRun.of(trial, self._generations, self.experiment.identity)
@@ -131,7 +131,6 @@ class Delivery:
             for other in others:
                 self.experiment.withdraw(other.run_id)
         whole = {number for number, child in self._children.items() if child.is_whole}
-        everything |= isinstance(storage_of(self._study), InMemoryStorage)
         return [
             trial.number
             for trial in self._study.get_trials(deepcopy=False)

@@ -18,8 +18,10 @@ from queue import Full, Queue
 
 from optuna import Study
 from optuna.exceptions import StorageInternalError
+from optuna.storages import InMemoryStorage
 from tqdm import tqdm
 
+from epbt_optuna._internal.optuna import storage_of
 from epbt_optuna.tracking.delivery import Delivery
 from epbt_optuna.tracking.experiment import Destination, TrackingError
 
@@ -57,7 +59,7 @@ class Worker:
     """Delivers one study from a thread of its own, until it is closed.
 
     Training and the thread share a queue, two events, and numbers that one of them writes and the
-    other only reads. With `everything`, what other processes have just finished is delivered too.
+    other only reads. With `everything`, what others have just finished is delivered too.
     """
 
     def __init__(self, study: Study, destination: Destination, *, everything: bool = False) -> None:
@@ -65,7 +67,7 @@ class Worker:
         self.last_warning = ""
         self._study = study
         self._destination = destination
-        self._everything = everything
+        self._everything = everything or isinstance(storage_of(study), InMemoryStorage)
         self._queue: Queue[int | None] = Queue(_QUEUE_SIZE)
         self._training_ended = threading.Event()
         self._ended_at = float("inf")
@@ -167,7 +169,6 @@ class Worker:
             self._n_known += len(missing - ours)
             for number in sorted(missing):
                 self._deliver(number, is_listed=True)
-            ours = set()
         self._try("links", lambda _: self._delivery.link())
 
     def _deliver(self, number: int, *, is_listed: bool = False) -> None:
