@@ -19,7 +19,6 @@ from mlflow.entities import Metric
 from optuna.trial import TrialState
 
 from epbt_optuna.tracking import MLflowTracker, TrackingError, worker
-from epbt_optuna.tracking.experiment import Destination, Experiment
 from tests.tracking.checks import check, children_of, experiment_id, history, parents_of
 from tests.tracking.training import NAME, make_study, open_journal, run
 
@@ -73,17 +72,18 @@ def test_four_processes_bring_every_trial_once(
 
 
 def test_processes_that_begin_together_elect_one_parent_run(server: str, experiment: str) -> None:
-    destination = Destination(server, experiment, log_checkpoints=False, pictures_every=0)
     study = make_study()
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
 
-    def open_one(_: int) -> str:
-        return Experiment(study, destination).parent
+    def sync(_: int) -> str:
+        return MLflowTracker(server, experiment=experiment, pictures_every=0).sync(study)
 
     with ThreadPoolExecutor(6) as threads:
-        elected = set(threads.map(open_one, range(6)))
-    assert {run.info.run_id for run in parents_of(server, experiment)} == elected
-    assert len(elected) == 1
+        addresses = set(threads.map(sync, range(6)))
+    (parent,) = parents_of(server, experiment)
+    (address,) = addresses
+    assert address.endswith(parent.info.run_id)
+    check(study, server, 1, experiment)
 
 
 def test_what_is_there_twice_or_in_part_is_there_once_and_whole_after_sync(
