@@ -54,9 +54,8 @@ class RecordedArtifacts:
         """
         identity = StudyIdentity.drawn(trial.study, n_trials=trial.number)
         token = identity.own[0]
-        replaced = CheckpointRecord.own(
-            trial.number, read_system_attrs(trial.study, trial), identity
-        )
+        attrs = read_system_attrs(trial.study, trial)
+        replaced = CheckpointRecord.own(trial.number, attrs, identity)
         suffix = "pt" if kind == "state" else "tar"
         artifact = f"{prefix_of(token)}{trial.number:06d}-{uuid.uuid4().hex}.{suffix}"
         try:
@@ -68,9 +67,8 @@ class RecordedArtifacts:
                 f"{self._artifacts.where(artifact)}: {error}"
             ) from error
         try:
-            CheckpointRecord(
-                trial.number, artifact, size, sha256, kind, final, FORMAT, token
-            ).write(trial)
+            content = (artifact, size, sha256, kind, final, FORMAT, token)
+            CheckpointRecord(trial.number, *content).write(trial)
         except UpdateFinishedTrialError as error:
             self._artifacts.remove(artifact)
             raise CheckpointError(

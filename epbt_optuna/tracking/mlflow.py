@@ -11,6 +11,7 @@ from optuna import Study
 from optuna.trial import FrozenTrial
 
 from epbt_optuna._internal.checks import check_integer
+from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import read_trial
 from epbt_optuna._internal.per_study import PerStudy
 from epbt_optuna.tracking.experiment import Destination, TrackingError, absolute
@@ -109,7 +110,8 @@ class MLflowTracker:
         try:
             if self._pid != os.getpid():  # in a forked worker
                 self._begin()
-            self._workers(study).hand_over(trial.number)
+            identity = StudyIdentity.drawn(study, trial.number + 1)  # a study without one is new each time
+            self._workers(study, identity).hand_over(trial.number)
         except Exception as error:
             if not self._has_warned:
                 self._has_warned = True

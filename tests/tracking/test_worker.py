@@ -9,6 +9,7 @@ import subprocess
 import sys
 from typing import Any
 
+import optuna
 import pytest
 from tqdm import tqdm
 
@@ -68,3 +69,14 @@ def test_what_it_remembers_of_a_trial_is_the_run_and_nothing_of_its_content(data
 def test_the_package_can_be_imported_without_mlflow() -> None:
     program = "import sys; sys.modules['mlflow'] = None; import epbt_optuna.tracking"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_study_that_no_sampler_of_ours_breeds_in_has_one_thread_from_its_first_trial_on(
+    database: str,
+) -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    tracker = MLflowTracker(database, pictures_every=0)
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=5, callbacks=[tracker])
+    assert len(tracker._started) == 1
+    tracker.close()
+    assert len(parents_of(database, study.study_name)) == 1
