@@ -110,7 +110,7 @@ class MLflowTracker:
         try:
             if self._pid != os.getpid():  # in a forked worker
                 self._begin()
-            identity = StudyIdentity.drawn(study, trial.number + 1)  # none: new each time
+            identity = StudyIdentity.drawn(study, trial.number + 1)  # `_workers` go by its token
             self._workers(study, identity).hand_over(trial.number)
         except Exception as error:
             if not self._has_warned:
