@@ -5,7 +5,7 @@ from __future__ import annotations
 from optuna import Study, Trial, create_trial
 from optuna.trial import FrozenTrial, TrialState
 
-from epbt_optuna._internal.optuna import reopen_trial
+from epbt_optuna._internal.optuna_loop import reopen_trial
 
 __all__ = ["reopen", "resume"]
 

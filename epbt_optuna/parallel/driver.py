@@ -22,13 +22,12 @@ from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.attrs import ERROR
-from epbt_optuna._internal.optuna import (
+from epbt_optuna._internal.optuna import storage_of, trial_id_of
+from epbt_optuna._internal.optuna_loop import (
     fail_lost_trial,
     fail_stale,
     has_heartbeat,
     stop_requested,
-    storage_of,
-    trial_id_of,
 )
 from epbt_optuna.parallel.engines.protocol import Engine, WorkerDied
 from epbt_optuna.parallel.interrupts import Interrupts

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from optuna import Study
 
 from epbt_optuna._internal.checks import check_integer, check_number
-from epbt_optuna._internal.optuna import is_optimizing, optimizing, set_stop
+from epbt_optuna._internal.optuna_loop import is_optimizing, optimizing, set_stop
 from epbt_optuna.parallel.devices import make_slots
 from epbt_optuna.parallel.driver import Callback, Driver
 from epbt_optuna.parallel.engines.processes import Processes

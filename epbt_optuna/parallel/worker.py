@@ -19,14 +19,14 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.attrs import DEVICE, ERROR, Attr
-from epbt_optuna._internal.optuna import (
+from epbt_optuna._internal.optuna import trial_id_of
+from epbt_optuna._internal.optuna_loop import (
     ask_again,
     heartbeat,
     optimizing,
     see_new_trials,
     stop_requested,
     tell,
-    trial_id_of,
 )
 from epbt_optuna.parallel.devices import current_device_name
 

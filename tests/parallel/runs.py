@@ -47,6 +47,15 @@ def quick(trial: optuna.Trial) -> float:
     return -abs(trial.suggest_float("x", -1, 1))
 
 
+def is_there(process: int) -> bool:
+    """Return whether a process runs; a zombie, which nobody has reaped yet, does not."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
 def wait_until(condition: Callable[[], bool]) -> None:
     """Wait for what happens elsewhere; a worker whose test has gone does not wait for ever."""
     deadline = time.monotonic() + SECONDS

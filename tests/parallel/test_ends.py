@@ -16,15 +16,18 @@ from epbt_optuna import EPBTSampler
 from epbt_optuna.parallel import optimize
 from epbt_optuna.parallel.interrupts import Interrupts
 from tests.parallel.program import N_GENERATIONS
-from tests.parallel.runs import RULES, journal_study, quick, release, trials_in, wait_until
+from tests.parallel.runs import (
+    RULES,
+    is_there,
+    journal_study,
+    quick,
+    release,
+    trials_in,
+    wait_until,
+)
 from tests.replay import check_lineage
 
 ROOT = Path(__file__).parents[2]
-
-
-def is_there(process: int) -> bool:
-    status = Path(f"/proc/{process}/stat")
-    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 @pytest.fixture
