@@ -31,6 +31,8 @@ from .pruning import EPBTPruner as EPBTPruner
 from .samplers import EPBTSampler as EPBTSampler
 from .samplers import GenerationSampler as GenerationSampler
 from .samplers import PBTSampler as PBTSampler
+from .samplers import StopAtFitness as StopAtFitness
+from .samplers import StopWithoutProgress as StopWithoutProgress
 from .samplers import ask_generation as ask_generation
 from .tracking import MLflowTracker as MLflowTracker
 
