@@ -271,7 +271,7 @@ def evolve(
     with tracked(settings, seed, study) as trackers:
         study.optimize(
             partial(objective, settings=settings, seed=seed, split=split, checkpoints=checkpoints),
-            n_trials=settings.sampler.n_trials(settings.n_generations) - n_done,
+            n_trials=settings.sampler.n_trials(settings.n_generations, study),
             callbacks=[
                 checkpoints.collector(),
                 lambda _study, _trial: report(settings.epochs_per_generation),

@@ -134,10 +134,9 @@ def open_replay(run: Run, sampler: ReplaySampler) -> optuna.Study:
 def replay(run: Run, sampler: ReplaySampler, study: optuna.Study) -> list[Curve]:
     """Train, or finish training, fresh networks along the schedule; return their curves."""
     checkpoints = CheckpointStore(run.folder / "replay-checkpoints")
-    n_done = len(study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]))
     study.optimize(
         partial(replay_step, run=run, sampler=sampler, checkpoints=checkpoints),
-        n_trials=max(0, sampler.n_trials(run.n_networks) - n_done),
+        n_trials=sampler.n_trials(run.n_networks, study),
         callbacks=[checkpoints.collector()],
     )
     curves: list[Curve] = [[] for _ in range(run.n_networks)]

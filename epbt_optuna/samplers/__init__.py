@@ -1,8 +1,8 @@
 """Samplers: Optuna's hooks, in which generations are bred.
 
 `generation.py` has the hooks that all populations share, `epbt.py` EPBT and PBT with their settings
-and defaults; `stopping.py` has the callbacks that end a run. `replay.py` trains along a schedule that one of these left behind, and is imported
-only when it is used: it reads `epbt_optuna.lineage`.
+and defaults, `stopping.py` the callbacks that end a run. `replay.py` trains along a schedule that
+one of these left behind, and is imported only when it is used: it reads `epbt_optuna.lineage`.
 """
 
 from __future__ import annotations

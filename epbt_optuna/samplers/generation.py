@@ -86,22 +86,34 @@ class GenerationSampler(BaseGASampler):
         """Individuals that survive a generation, k."""
         return self._generations.n_elites
 
-    def n_trials(self, n_generations: int) -> int:
-        """Return how many trials a run has.
+    def n_trials(self, n_generations: int, study: Study | None = None) -> int:
+        """Return how many trials a run has, or how many of them are still to be run in a study.
 
         Args:
             n_generations: Generations to run, counting generation 0, as the paper does: its 25
                 generations of 40 with 20 elites are 40 + 24·20 = 520 trials.
+            study: A study that may have trials already. Those that were asked, whatever became
+                of them, are not run again; enqueued ones still are.
 
         Returns:
-            The total, to be passed to `study.optimize(..., n_trials=...)`.
+            What is to be passed as `n_trials` to `study.optimize`. With `study`, the same line
+            starts a run and resumes it, and asks for nothing when it is done.
 
         Raises:
             TypeError: `n_generations` is not an integer.
             ValueError: `n_generations` is below 1.
+
+        Example:
+            ```python
+            study.optimize(objective, n_trials=sampler.n_trials(25, study))
+            ```
         """
         check_integer("n_generations", n_generations, at_least=1)
-        return self._generations.n_trials(n_generations)
+        total = self._generations.n_trials(n_generations)
+        if study is None:
+            return total
+        trials = study.get_trials(deepcopy=False)
+        return max(0, total - sum(trial.state != TrialState.WAITING for trial in trials))
 
     def generation_of(self, number: int) -> int:
         """Return the generation of the trial with this number."""

@@ -89,15 +89,23 @@ class ReplaySampler(BaseSampler):
         """The schedule."""
         return self._schedule
 
-    def n_trials(self, n_networks: int = 1) -> int:
+    def n_trials(self, n_networks: int = 1, study: Study | None = None) -> int:
         """Return how many trials it takes to train networks from start to end, if none fails.
+
+        Args:
+            n_networks: How many networks.
+            study: A study that replays the schedule already. Its steps that are COMPLETE are not
+                trained again.
 
         Raises:
             TypeError: `n_networks` is not an integer.
             ValueError: `n_networks` is below 1.
         """
         check_integer("n_networks", n_networks, at_least=1)
-        return n_networks * len(self._schedule)
+        total = n_networks * len(self._schedule)
+        if study is None:
+            return total
+        return max(0, total - len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))))
 
     def position(self, trial: Trial | FrozenTrial) -> ReplayPosition:
         """Return which network a trial trains, and at which step.

@@ -54,6 +54,23 @@ def test_the_papers_run_has_520_trials_bred_by_the_rules_and_elites_are_not_eval
     assert all(mate_of(trial) is not None for trial in study.trials[40:])
 
 
+def test_what_is_missing_of_a_run_is_what_was_never_asked() -> None:
+    sampler = EPBTSampler(4, n_elites=2, seed=0)
+    study = optuna.create_study(sampler=sampler)
+    assert sampler.n_trials(3, study) == sampler.n_trials(3) == 8
+    for x in (0.1, 0.2, 0.3):
+        study.enqueue_trial({"x": x})  # these have numbers already, but are still to be run
+    assert sampler.n_trials(3, study) == 8
+    study.tell(study.ask(), 1.0)
+    study.tell(study.ask(), state=TrialState.FAIL)
+    study.ask()  # runs elsewhere
+    assert sampler.n_trials(3, study) == 5
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), sampler.n_trials(3, study))
+    assert len(study.trials) == 8
+    assert sampler.n_trials(3, study) == 0 == sampler.n_trials(1, study)
+    assert sampler.n_trials(4, study) == 2
+
+
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
 @pytest.mark.parametrize(("population_size", "n_elites"), [(8, 4), (5, 0), (6, 5), (2, 1)])
 def test_populations_of_an_eventful_run_are_those_of_the_naive_replay(

@@ -96,7 +96,9 @@ def test_weights_are_handed_on_along_the_chain_and_each_network_begins_afresh(
         lines.append(train(trial, checkpoints))
         return 0.0
 
+    assert sampler.n_trials(2, study) == sampler.n_trials(2)
     study.optimize(objective, n_trials=sampler.n_trials(2))
+    assert (sampler.n_trials(2, study), sampler.n_trials(3, study)) == (0, len(schedule))
     rates = [step.params["rate"] for step in schedule.steps]
     assert lines == 2 * [rates[: i + 1] for i in range(len(rates))]
 
