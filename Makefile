@@ -5,7 +5,7 @@ OLDEST := .venv/optuna-4.9
 
 .PHONY: demo test test-oldest lint format docs bench drill clean
 
-demo: .venv/installed ## evolve loss functions on digits with 40 % wrong labels (resumes if interrupted)
+demo: .venv/demo ## evolve loss functions on digits with 40 % wrong labels (resumes if interrupted)
 	$(BIN)/python -m examples.digits
 
 test: .venv/installed ## the whole test suite, with coverage
@@ -44,11 +44,21 @@ $(OLDEST): .venv/installed
 	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target $@ 'optuna==4.9.*'
 
 .venv/installed: pyproject.toml
+	$(make_venv)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch .venv/demo $@ # which is a part of it
+
+.venv/demo: pyproject.toml
+	@echo 'Setting up .venv for the demo (once): mostly torch, of some gigabytes.'
+	$(make_venv)
+	$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	touch $@
+
+define make_venv
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit(f"epbt_optuna needs Python 3.10 or newer, but $(PYTHON) is {sys.version.split()[0]}: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	touch $@
+endef
 
 clean:
 	rm -rf .venv site runs mlruns .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -51,7 +52,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
         make_network=partial(mlp, 64, 128, 64),
         learning_rate=0.1,
         batch_size=64,
-        logs_to_mlflow=True,
+        logs_to_mlflow=find_spec("mlflow") is not None,
     )
 
 

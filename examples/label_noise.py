@@ -21,7 +21,7 @@ import optuna
 import torch
 from optuna.distributions import FloatDistribution
 from optuna.pruners import BasePruner, NopPruner
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812, PyTorch's own name for it
 
@@ -37,6 +37,8 @@ from epbt_optuna.tracking import MLflowTracker
 
 T = TypeVar("T")
 Loss = Callable[[Tensor, Tensor], Tensor]
+Report = Callable[[int, str], None]
+"""Tells of epochs that were trained, and in words how it goes."""
 Part = tuple[Tensor, Tensor]
 """Images, one row each, and their labels."""
 
@@ -166,9 +168,10 @@ STANDARD_LOSSES: dict[str, Loss] = {
 
 
 def train_with(
-    loss_fn: Loss, settings: Settings, split: Split, seed: int, report: Callable[[int], None]
+    name: str, settings: Settings, split: Split, seed: int, report: Report
 ) -> dict[str, float]:
-    """Train one network from start to end; return its test accuracies."""
+    """Train one network with a standard loss from start to end; return its test accuracies."""
+    loss_fn = STANDARD_LOSSES[name]
     torch.manual_seed(seed)
     network = settings.make_network()
     optimizer = make_optimizer(network, settings)
@@ -179,7 +182,7 @@ def train_with(
         validation, last = accuracy(network, split.validation), accuracy(network, split.test)
         if validation > best_validation:
             best_validation, early = validation, last
-        report(1)
+        report(1, f"seed {seed}, {name}, epoch {epoch + 1}: {best_validation:.1%}")
     return {"last": last, "early": early}
 
 
@@ -262,19 +265,24 @@ def tracked(settings: Settings, seed: int, study: optuna.Study) -> Iterator[list
 
 
 def evolve(
-    settings: Settings, seed: int, split: Split, report: Callable[[int], None]
+    settings: Settings, seed: int, split: Split, report: Report
 ) -> tuple[optuna.Study, nn.Module]:
     """Run, or finish, the study of one seed; return it with its best network."""
     study, checkpoints = open_study(settings, seed)
-    n_done = len(study.get_trials(deepcopy=False))
-    report(n_done * settings.epochs_per_generation)
+    report(len(study.get_trials(deepcopy=False)) * settings.epochs_per_generation, "")
+
+    def report_trial(_: optuna.Study, trial: FrozenTrial) -> None:
+        generation = settings.sampler.generation_of(trial.number)
+        best = f"seed {seed}, EPBT, generation {generation}: {study.best_value:.1%}"
+        report(settings.epochs_per_generation, best)
+
     with tracked(settings, seed, study) as trackers:
         study.optimize(
             partial(objective, settings=settings, seed=seed, split=split, checkpoints=checkpoints),
             n_trials=settings.sampler.n_trials(settings.n_generations, study),
             callbacks=[
                 checkpoints.collector(),
-                lambda _study, _trial: report(settings.epochs_per_generation),
+                report_trial,
                 *trackers,
             ],
         )
@@ -283,17 +291,17 @@ def evolve(
     return study, network
 
 
-def run_seed(settings: Settings, seed: int, report: Callable[[int], None]) -> dict[str, Any]:
+def run_seed(settings: Settings, seed: int, report: Report) -> dict[str, Any]:
     """Run, or finish, all arms on one seed; return their test accuracies."""
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     split = settings.make_split(seed, settings.label_noise)
     study, _ = open_study(settings, seed)
-    for name, loss_fn in STANDARD_LOSSES.items():
+    for name in STANDARD_LOSSES:
         if name not in study.user_attrs:
-            study.set_user_attr(name, train_with(loss_fn, settings, split, seed, report))
+            study.set_user_attr(name, train_with(name, settings, split, seed, report))
         else:
-            report(settings.n_epochs)
+            report(settings.n_epochs, "")
     study, best = evolve(settings, seed, split, report)
     return {**study.user_attrs, "EPBT": {"early": accuracy(best, split.test)}}
 

@@ -11,7 +11,7 @@ data, the wrong labels and generation 0. Stopped at any point, the same command 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,14 +24,14 @@ from rich.table import Table
 
 from epbt_optuna import EPBTPruner
 from examples import digits, fashion_mnist
-from examples.label_noise import Settings, accuracy, add_options, evolve
+from examples.label_noise import Report, Settings, accuracy, add_options, evolve
 from examples.runner import run_jobs, summary
 
 Outcome = dict[str, float]
 NO_PRUNER = "no pruner"
 
 
-def run_one(settings: Settings, seed: int, report: Callable[[int], None]) -> Outcome:
+def run_one(settings: Settings, seed: int, report: Report) -> Outcome:
     """Run one study; return what it cost and what came of it."""
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)

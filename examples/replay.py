@@ -12,7 +12,7 @@ end, for the same epochs at the same learning rates. Stopped at any point, the s
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from epbt_optuna.lineage import ReplaySampler, Schedule, loss_schedule
 from examples import digits, fashion_mnist
 from examples.label_noise import (
     Loss,
+    Report,
     Settings,
     Split,
     accuracy,
@@ -44,7 +45,6 @@ from examples.label_noise import (
 )
 from examples.runner import run_jobs, summary
 
-Report = Callable[[int], None]
 Curve = list[Sequence[float]]
 """Two accuracies after each epoch, on wrong validation labels and on right test labels."""
 
@@ -79,7 +79,7 @@ class Run:
         """Train at the learning rate that a generation had; return both accuracies."""
         set_learning_rate(optimizer, self.settings, generation / self.settings.n_generations)
         train_epoch(network, optimizer, loss_fn, self.split.train, self.settings.batch_size)
-        self.report(1)
+        self.report(1, "")
         return accuracy(network, self.split.validation), accuracy(network, self.split.test)
 
 

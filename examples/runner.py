@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
+import sys
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from queue import Empty
+from queue import Empty, Queue
 from statistics import mean, stdev
 from typing import Any, TypeVar
 
@@ -18,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from epbt_optuna import TaylorGLOLoss
+from epbt_optuna import TaylorGLOLoss, cross_entropy_like
 from epbt_optuna.lineage import ancestry
 from epbt_optuna.visualization import (
     plot_generations,
@@ -26,7 +29,15 @@ from epbt_optuna.visualization import (
     plot_loss_functions,
     plot_schedule,
 )
-from examples.label_noise import STANDARD_LOSSES, Settings, open_study, run_seed
+from examples.label_noise import (
+    STANDARD_LOSSES,
+    Settings,
+    accuracy,
+    make_optimizer,
+    open_study,
+    run_seed,
+    train_epoch,
+)
 
 T = TypeVar("T")
 PICTURES: dict[str, Callable[[optuna.Study], Any]] = {
@@ -37,36 +48,76 @@ PICTURES: dict[str, Callable[[optuna.Study], Any]] = {
 }
 
 
-def run_jobs(
-    jobs: Sequence[Callable[[Callable[[int], None]], T]], n_epochs: int, n_workers: int
-) -> list[T]:
+class Reporter:
+    """What jobs call in their own process; see `examples.label_noise.Report`."""
+
+    def __init__(self, queue: Queue[tuple[int, str]]) -> None:
+        self._queue = queue
+
+    def __call__(self, n_epochs: int, progress: str = "") -> None:
+        """Tell of trained epochs."""
+        self._queue.put((n_epochs, progress))
+
+
+def run_jobs(jobs: Sequence[Callable[[Reporter], T]], n_epochs: int, n_workers: int) -> list[T]:
     """Run jobs in worker processes, with a progress bar over the epochs that they report."""
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, ProcessPoolExecutor(n_workers, context) as pool:
-        epochs = manager.Queue()
-        runs = [pool.submit(job, epochs.put) for job in jobs]
+        queue: Queue[tuple[int, str]] = manager.Queue()
+        runs = [pool.submit(job, Reporter(queue)) for job in jobs]
         with tqdm(total=n_epochs, unit=" epochs", smoothing=0.05) as bar:
-            while not all(run.done() for run in runs) or not epochs.empty():
+            while not all(run.done() for run in runs) or not queue.empty():
                 with suppress(Empty):
-                    bar.update(epochs.get(timeout=0.2))
+                    n_trained, progress = queue.get(timeout=0.2)
+                    bar.set_postfix_str(progress or bar.postfix or "", refresh=False)
+                    bar.update(n_trained)
         return [run.result() for run in runs]
 
 
 def run(settings: Settings) -> None:
     """Run all seeds in worker processes, then print how the arms did and what evolved."""
     n_epochs = len(STANDARD_LOSSES) * settings.n_epochs + settings.n_epochs_of_evolution
+    n_epochs *= settings.n_seeds
+    console = Console(soft_wrap=True)
+    minutes = seconds_of_an_epoch(settings) * n_epochs / settings.n_workers / 60
+    console.print(
+        f"On {settings.n_seeds} seeds: trains a network with each of {len(STANDARD_LOSSES)} "
+        f"standard losses, and evolves one in a population of {settings.population_size} over "
+        f"{settings.n_generations} generations. {n_epochs:,} epochs, in all about "
+        f"{math.ceil(minutes)} min on {settings.n_workers} cores. Beside the bar stands the "
+        "best accuracy so far on validation labels, of which "
+        f"{settings.label_noise:.0%} are wrong."
+    )
     jobs = [partial(run_seed, settings, seed) for seed in range(settings.n_seeds)]
-    outcomes = run_jobs(jobs, len(jobs) * n_epochs, settings.n_workers)
+    outcomes = run_jobs(jobs, n_epochs, settings.n_workers)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    console = Console()
     console.print(table_of_accuracies(outcomes, settings))
     console.print(table_of_losses(settings, seed=0))
-    pictures = draw_pictures(settings, seed=0)
     console.print(f"Studies and checkpoints are in {settings.folder}; run again to go on.")
-    console.print(f"Pictures of seed 0: {', '.join(map(str, pictures))}", soft_wrap=True)
+    console.print("Pictures of seed 0, for your browser:")
+    for picture in draw_pictures(settings, seed=0):
+        console.print(f"  {picture}")
+    console.print("To look further:")
+    bin_ = Path(sys.executable).parent
+    console.print(f"  {bin_}/epbt lineage {settings.folder}/seed-0/study.log")
     if settings.logs_to_mlflow:
-        command = f"mlflow ui --backend-store-uri {settings.tracking_uri}"
-        console.print(f"To browse its trials and its lineage: {command}", soft_wrap=True)
+        console.print(f"  {bin_}/mlflow ui --backend-store-uri {settings.tracking_uri}")
+    else:
+        console.print(f"  {bin_}/epbt summary {settings.folder}/seed-0/study.log")
+
+
+def seconds_of_an_epoch(settings: Settings) -> float:
+    """Train two epochs as the run will; return how long the second one took."""
+    torch.set_num_threads(1)  # as in the workers
+    split = settings.make_split(0, settings.label_noise)
+    network = settings.make_network()
+    optimizer = make_optimizer(network, settings)
+    loss_fn = TaylorGLOLoss(cross_entropy_like(10))
+    for _ in range(2):
+        start = time.perf_counter()
+        train_epoch(network, optimizer, loss_fn, split.train, settings.batch_size)
+        accuracy(network, split.validation)
+    return time.perf_counter() - start
 
 
 def draw_pictures(settings: Settings, seed: int) -> list[Path]:

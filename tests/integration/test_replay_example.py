@@ -42,7 +42,7 @@ def run(tmp_path: Path) -> replay.Run:
     )  # fmt: skip
     (tmp_path / "seed-0").mkdir()
     return replay.Run(
-        settings, 0, digits.make_split(0, 0.4), Schedule("made", space, steps), 2, lambda _: None
+        settings, 0, digits.make_split(0, 0.4), Schedule("made", space, steps), 2, lambda *_: None
     )
 
 
@@ -67,7 +67,7 @@ def test_the_example_runs_to_its_table_and_trains_nothing_twice(
             seeds=1, workers=1,
         )
     )  # fmt: skip
-    outcome = replay.run_seed(settings, 2, 0, lambda _: None)
+    outcome = replay.run_seed(settings, 2, 0, lambda *_: None)
     assert {name: len(curves) for name, curves in outcome.items()} == {
         **dict.fromkeys(replay.FRESH_ARMS, 2),
         replay.EVOLVED: 1,
