@@ -24,6 +24,7 @@ from .losses import is_trainable as is_trainable
 from .losses import taylor_glo_loss as taylor_glo_loss
 from .operators import GaussianMutation as GaussianMutation
 from .operators import PerturbOrResample as PerturbOrResample
+from .operators import SimulatedBinaryCrossover as SimulatedBinaryCrossover
 from .operators import TournamentSelection as TournamentSelection
 from .operators import Truncation as Truncation
 from .operators import UniformCrossover as UniformCrossover

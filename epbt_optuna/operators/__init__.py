@@ -6,6 +6,7 @@ study and keeps no state; write your own against the protocols and check it with
 `epbt_optuna.testing`.
 """
 
+from epbt_optuna.operators.blending import SimulatedBinaryCrossover
 from epbt_optuna.operators.crossover import Crossover, UniformCrossover
 from epbt_optuna.operators.mutation import GaussianMutation, Mutation, PerturbOrResample
 from epbt_optuna.operators.selection import (
@@ -24,6 +25,7 @@ __all__ = [
     "ParentSelection",
     "PerturbOrResample",
     "SelectionOdds",
+    "SimulatedBinaryCrossover",
     "TournamentSelection",
     "Truncation",
     "UniformCrossover",
