@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from epbt_optuna.losses.equation import class_dim, one_hot
@@ -32,5 +31,5 @@ def label_weights(label: Tensor, weight: Tensor, dim: int) -> Tensor:
     """Return the weight of each label: its class's, or the mean of its classes', Σ x_i weight_i."""
     if not label.is_floating_point():
         return weight[label]
-    weights: Tensor = torch.tensordot(label.movedim(dim, -1).to(weight.dtype), weight, 1)
-    return weights
+    # No matrix product, which autocast would compute in half precision.
+    return (label.movedim(dim, -1).to(weight.dtype) * weight).sum(-1)

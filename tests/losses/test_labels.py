@@ -121,6 +121,14 @@ def test_the_weight_of_a_soft_label_is_the_mean_of_its_classes_weights() -> None
     )
 
 
+def test_under_autocast_weights_and_smoothed_labels_stay_whole() -> None:
+    logits, target = random_logits(6, 4).float(), random_logits(6, 4).softmax(1).float()
+    loss = TaylorGLOLoss(THETA, weight=WEIGHT.float(), label_smoothing=0.3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        actual = loss(logits, target)
+    assert torch.equal(actual, loss(logits, target))
+
+
 def test_a_bytes_index_is_compared_as_the_number_that_it_is() -> None:
     target = torch.tensor([0, 156], dtype=torch.uint8)  # -100, where it is taken modulo 256
     with pytest.raises(ValueError, match=r"must be from 0 to 3, .* but got 156"):
