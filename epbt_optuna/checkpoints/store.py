@@ -268,8 +268,9 @@ class CheckpointStore:
 
     def _read_state(self, record: CheckpointRecord, map_location: Any, mmap: bool) -> Any:
         with needs("torch", "`CheckpointStore.inherit` or `load`"):
-            from epbt_optuna.checkpoints.states import read_state
+            from epbt_optuna.checkpoints.states import check_map_location, read_state
 
+        check_map_location(map_location)
         with self._artifacts.open(record, "state") as file:
             return read_state(file, map_location, mmap=mmap)
 
