@@ -164,7 +164,7 @@ class CheckpointStore:
             CheckpointError: The parent saved no checkpoint, or it is missing or damaged.
         """
         target = Path(destination)
-        if target.exists():
+        if os.path.lexists(target):
             raise ValueError(f"`destination` must not exist yet but {target} does.")
         return inherit_by(trial, missing, lambda record: self._restore_files(record, target))
 

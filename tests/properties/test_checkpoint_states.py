@@ -34,7 +34,7 @@ def tensors(draw: st.DrawFn) -> torch.Tensor:
     if tensor.numel() > 1 and draw(st.booleans()):
         tensor = tensor[:1]
     if tensor.numel() and tensor.is_floating_point() and draw(st.booleans()):
-        tensor.view(-1)[0] = torch.nan if tensor.is_contiguous() else 0
+        tensor[(0,) * tensor.dim()] = torch.nan
     return draw(dressed(tensor))
 
 
