@@ -1,23 +1,31 @@
-"""Where checkpoints' bytes live: a local folder, or any of Optuna's artifact stores.
+"""Where checkpoints' bytes live: what all places have in common, and a local folder.
 
-Both write whole or not at all, and read through one open local file.
+All write whole or not at all, and read through one open local file.
 """
 
 from __future__ import annotations
 
+import errno
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Protocol, cast
+from typing import IO, BinaryIO, Protocol
 
 from optuna.artifacts.exceptions import ArtifactNotFound
 
-from epbt_optuna._internal.optuna import remove_artifact
+__all__ = ["ArtifactStore", "Artifacts", "FolderArtifacts"]
 
-__all__ = ["ArtifactStore", "Artifacts", "FolderArtifacts", "StoreArtifacts", "artifacts_in"]
+# What file systems say that keep folders in another way (CIFS, FUSE), or let nobody list them.
+_CANNOT_BE_SYNCHRONISED = {
+    errno.EACCES,
+    errno.EBADF,
+    errno.EINVAL,
+    errno.ENOSYS,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.EPERM,
+}
 
 
 class ArtifactStore(Protocol):
@@ -58,19 +66,6 @@ class Artifacts(Protocol):
     def where(self, artifact_id: str) -> str:
         """Say where the bytes are, for messages."""
         ...
-
-
-def artifacts_in(place: str | os.PathLike[str] | ArtifactStore) -> Artifacts:
-    """Return the artifacts in a folder or an artifact store of Optuna's.
-
-    Raises:
-        TypeError: `place` is neither.
-    """
-    if isinstance(place, str | os.PathLike):
-        return FolderArtifacts(Path(place))
-    if all(hasattr(place, name) for name in ("open_reader", "write", "remove")):
-        return StoreArtifacts(place)
-    raise TypeError(f"`store` must be a path or an Optuna artifact store but got {place!r}.")
 
 
 class FolderArtifacts:
@@ -129,67 +124,15 @@ class FolderArtifacts:
         return self._folder / artifact_id
 
     def _synchronise_names(self) -> None:
-        """Make the new name survive a power cut; only POSIX can."""
-        if os.name == "posix":
+        """Make the new name survive a power cut, where the system and the file system can."""
+        if os.name != "posix":
+            return
+        try:
             descriptor = os.open(self._folder, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-
-
-class StoreArtifacts:
-    """An artifact store of Optuna's, through a temporary local file on the way in and out."""
-
-    def __init__(self, store: ArtifactStore) -> None:
-        self._store = store
-
-    @contextmanager
-    def writing(self, artifact_id: str) -> Iterator[IO[bytes]]:
-        """Open a temporary file, and upload it at the end."""
-        with tempfile.TemporaryFile() as file:
-            yield file
-            file.seek(0)
-            self._store.write(artifact_id, cast(BinaryIO, _KeptOpen(file)))
-
-    @contextmanager
-    def reading(self, artifact_id: str) -> Iterator[IO[bytes]]:
-        """Open a downloaded copy, deleted at the end; what is mapped into memory stays valid."""
-        with tempfile.TemporaryFile() as file:
-            try:
-                with self._store.open_reader(artifact_id) as source:
-                    shutil.copyfileobj(source, file, 1 << 20)
-            except ArtifactNotFound:
+        except OSError as error:
+            if error.errno not in _CANNOT_BE_SYNCHRONISED:
                 raise
-            except Exception as error:  # each store's client has errors of its own
-                raise OSError(f"{type(error).__name__}: {error}") from error
-            file.seek(0)
-            yield file
-
-    def remove(self, artifact_id: str) -> None:
-        """Remove the artifact, if it is there."""
-        with suppress(ArtifactNotFound):
-            remove_artifact(self._store, artifact_id)
-
-    def listing(self, prefixes: tuple[str, ...]) -> None:
-        """Return None: Optuna's artifact stores cannot be listed."""
-
-    def where(self, artifact_id: str) -> str:
-        """Return the store and the artifact's id."""
-        return f"{type(self._store).__name__}: {artifact_id}"
-
-
-class _KeptOpen:
-    """A file that `close` does not close: boto3 closes what it uploads, and nobody could retry."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._file)
-
-    def close(self) -> None:
-        """Leave the file open."""

@@ -16,13 +16,14 @@ from epbt_optuna._internal.checks import check_number
 from epbt_optuna._internal.extras import needs
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import read_system_attrs
+from epbt_optuna._internal.paths import local_path
 from epbt_optuna._internal.per_study import PerStudy
 from epbt_optuna.checkpoints.archives import check_packable, pack, unpack
-from epbt_optuna.checkpoints.artifacts import ArtifactStore, artifacts_in
 from epbt_optuna.checkpoints.garbage import Garbage, find_garbage
 from epbt_optuna.checkpoints.inheritance import inherit_by
 from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
 from epbt_optuna.checkpoints.retention import Keep, Retention
+from epbt_optuna.checkpoints.stores import Place, artifacts_in
 from epbt_optuna.checkpoints.verified import RecordedArtifacts
 
 __all__ = ["CheckpointError", "CheckpointStore"]
@@ -31,19 +32,22 @@ __all__ = ["CheckpointError", "CheckpointStore"]
 class CheckpointStore:
     """Saves the states of trials and lets children inherit their parent's.
 
-    A state is any nesting of dicts, lists and tuples of tensors, numbers, strings and None:
-    model, optimizer (momentum), scheduler, epoch, random states, all that training goes on
-    from. It is written by `torch.save`, whole or not at all, and read back verified and with
-    `weights_only=True`, so a checkpoint never runs code. States need torch (extra `torch`),
-    files and folders do not.
+    A state is any nesting of dicts, lists, tuples and sets of tensors, NumPy's arrays, numbers,
+    strings, bytes and None: model, optimizer (momentum), scheduler, epoch, random states, all
+    that training goes on from. It is written by `torch.save`, whole or not at all, and read back
+    verified and with `weights_only=True`, so a checkpoint never runs code. States need torch
+    (extra `torch`), files and folders do not.
 
     Args:
         store: A local folder, made when it is first written to, or an artifact store of Optuna
-            (`optuna.artifacts.FileSystemArtifactStore`, `Boto3ArtifactStore`, …). Workers on
-            several machines need one that all of them reach.
+            (`optuna.artifacts.FileSystemArtifactStore`, `Boto3ArtifactStore`, …), or a function
+            without arguments that makes one, once in each process. A relative folder is the one
+            that it is now, wherever the working directory moves. Workers on several machines
+            need a store that all of them reach.
 
     Raises:
-        TypeError: `store` is neither a path nor an artifact store.
+        TypeError: `store` is none of these.
+        ValueError: It is a URL.
 
     Example:
         ```python
@@ -59,7 +63,7 @@ class CheckpointStore:
         ```
     """
 
-    def __init__(self, store: str | os.PathLike[str] | ArtifactStore) -> None:
+    def __init__(self, store: Place) -> None:
         self._artifacts = RecordedArtifacts(artifacts_in(store))
         self._retention = PerStudy(Retention)
 
@@ -70,13 +74,14 @@ class CheckpointStore:
 
         Args:
             trial: The running trial.
-            state: Any nesting of dicts, lists and tuples of tensors, numbers, strings and None.
+            state: As above. Tensors that share memory share it again when they are read.
             final: False for a checkpoint from within the generation: children never start from
                 it, but if the trial is cut off and retried, the retry does.
 
         Raises:
-            TypeError: The state holds something that could not be read back safely; the message
-                names its key. Nothing is written then.
+            TypeError: The state holds something that could not be read back safely, or not as
+                it is; the message names its key. Nothing is written then.
+            ValueError: A tensor has no data.
             CheckpointError: The bytes could not be stored, or the trial has ended.
         """
         with needs("torch", "`CheckpointStore.save`"):
@@ -104,8 +109,9 @@ class CheckpointStore:
             ValueError: There is no such file or folder, or it holds sockets or the like.
             CheckpointError: The bytes could not be stored, or the trial has ended.
         """
-        check_packable(Path(path))
-        self._artifacts.write(trial, "files", final, lambda file: pack(Path(path), file))
+        source = local_path("path", path)
+        check_packable(source)
+        self._artifacts.write(trial, "files", final, lambda file: pack(source, file))
 
     def inherit(
         self,
@@ -135,7 +141,8 @@ class CheckpointStore:
             The state, verified; None where the trial starts from fresh weights.
 
         Raises:
-            ValueError: `missing` is neither `"error"` nor `"fresh"`.
+            ValueError: `missing` is neither `"error"` nor `"fresh"`, or `map_location` is a device
+                that is not here.
             CheckpointError: The parent saved no checkpoint, or it is missing or damaged.
         """
         return inherit_by(
@@ -157,14 +164,14 @@ class CheckpointStore:
             missing: As for `inherit`.
 
         Returns:
-            `destination`, or None where the trial starts from fresh weights.
+            `destination`, absolute, or None where the trial starts from fresh weights.
 
         Raises:
             ValueError: `destination` exists, or `missing` is neither `"error"` nor `"fresh"`.
             CheckpointError: The parent saved no checkpoint, or it is missing or damaged.
         """
-        target = Path(destination)
-        if target.exists():
+        target = local_path("destination", destination)
+        if os.path.lexists(target):
             raise ValueError(f"`destination` must not exist yet but {target} does.")
         return inherit_by(trial, missing, lambda record: self._restore_files(record, target))
 
@@ -179,6 +186,7 @@ class CheckpointStore:
             mmap: As for `inherit`.
 
         Raises:
+            ValueError: `map_location` is a device that is not here.
             CheckpointError: The trial saved no checkpoint, or it is missing or damaged.
         """
         if isinstance(trial, Trial):
@@ -268,8 +276,9 @@ class CheckpointStore:
 
     def _read_state(self, record: CheckpointRecord, map_location: Any, mmap: bool) -> Any:
         with needs("torch", "`CheckpointStore.inherit` or `load`"):
-            from epbt_optuna.checkpoints.states import read_state
+            from epbt_optuna.checkpoints.states import check_map_location, read_state
 
+        check_map_location(map_location)
         with self._artifacts.open(record, "state") as file:
             return read_state(file, map_location, mmap=mmap)
 
