@@ -100,9 +100,9 @@ class EPBT:
         self, number: int, generation: int, population: Population, rng: np.random.Generator
     ) -> Lineage:
         """Select the parent with τ, and with τ its mate from the others."""
-        parent = selected(self.selection, population, rng)  # line 1
-        others = tuple(other for other in population if other is not parent)
-        mate = selected(self.selection, others, rng) if others else None
+        rank = selected(self.selection, population, rng)  # line 1
+        parent, others = population[rank], population[:rank] + population[rank + 1 :]
+        mate = others[selected(self.selection, others, rng)] if others else None
         return Lineage(number, generation, parent.number, mate.number if mate else None)
 
     def breed(

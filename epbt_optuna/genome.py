@@ -84,7 +84,7 @@ def clip(distribution: NumericalDistribution, value: float) -> float | int:
     value = min(max(value, low), high)
     if step:
         value = min(low + step * round((value - low) / step), high)
-    return int(value) if isinstance(distribution, IntDistribution) else float(value)
+    return float(value) if isinstance(distribution, FloatDistribution) else int(value)
 
 
 def contains(distribution: BaseDistribution, value: Any) -> bool:
@@ -93,6 +93,8 @@ def contains(distribution: BaseDistribution, value: Any) -> bool:
     A database makes lists of tuples and rounds integers beyond 2^53. On a grid far from zero the
     same point, computed in two ways, differs in its last digits.
     """
+    if _is_plainly_inside(distribution, value):
+        return True
     if isinstance(distribution, CategoricalDistribution):
         return _index(distribution.choices, value) is not None
     if not isinstance(distribution, FloatDistribution | IntDistribution):
@@ -128,6 +130,8 @@ def broken_rule(distribution: BaseDistribution, value: Any) -> str | None:
     It is inside the distribution and of Python's own types: not NumPy's, whose integers JSON
     refuses. An `int` will do for a float.
     """
+    if _is_plainly_inside(distribution, value):
+        return None
     if not contains(distribution, value):
         return f"inside {distribution}"
     if isinstance(distribution, FloatDistribution):
@@ -159,7 +163,7 @@ def move(
         upward: The direction of that one step where `target` equals `value`.
     """
     moved = clip(distribution, target)
-    _, _, step = _range(distribution)
+    step = distribution.step
     if step and moved == clip(distribution, value):
         upward = target > value if target != value else upward
         moved = clip(distribution, value + step if upward else value - step)
@@ -171,6 +175,16 @@ def spread(distribution: NumericalDistribution) -> float:
     if distribution.log:
         return math.log(distribution.high) - math.log(distribution.low)
     return min(distribution.high - distribution.low, sys.float_info.max)
+
+
+def _is_plainly_inside(distribution: BaseDistribution, value: Any) -> bool:
+    """Return True for what most genomes are made of, in a tenth of the time of the full answer."""
+    return (
+        type(value) is float
+        and type(distribution) is FloatDistribution
+        and distribution.step is None
+        and distribution.low <= value <= distribution.high
+    )
 
 
 def _rounding(distribution: NumericalDistribution) -> float:

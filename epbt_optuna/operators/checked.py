@@ -25,13 +25,13 @@ __all__ = ["crossed", "exploited", "mutated", "selected"]
 _T = TypeVar("_T")
 
 
-def selected(selection: ParentSelection, population: Sequence[_T], rng: np.random.Generator) -> _T:
-    """Return one of `population`.
+def selected(selection: ParentSelection, population: Sequence[_T], rng: np.random.Generator) -> int:
+    """Return the position of the individual that the selection takes from `population`.
 
     Raises:
-        ValueError: The selection returned something else.
+        ValueError: It returned something else.
     """
-    return _one_of(population, selection, selection(population, rng))
+    return _position(population, selection, selection(population, rng))
 
 
 def exploited(
@@ -42,7 +42,8 @@ def exploited(
     Raises:
         ValueError: The exploit returned something else.
     """
-    return _one_of(population, exploit, exploit.exploit(population, member, rng))
+    source = exploit.exploit(population, member, rng)
+    return population[_position(population, exploit, source)]
 
 
 def mutated(mutation: Mutation, genome: Genome, rng: np.random.Generator) -> Genome:
@@ -68,13 +69,14 @@ def crossed(crossover: Crossover, parent: Genome, mate: Genome, rng: np.random.G
     return _checked("crossover", crossover, crossover(parent, mate, rng), parent, *before)
 
 
-def _one_of(population: Sequence[_T], operator: Any, chosen: _T) -> _T:
-    if not any(map(partial(is_, chosen), population)):
+def _position(population: Sequence[_T], operator: object, chosen: _T) -> int:
+    try:
+        return list(map(partial(is_, chosen), population)).index(True)
+    except ValueError:
         raise ValueError(
             f"{name_of(operator)}, a selection, must return one of the {len(population)} "
             f"individuals that it was given but returned {chosen!r}."
-        )
-    return chosen
+        ) from None
 
 
 def _checked(
@@ -103,21 +105,19 @@ def _checked(
             f"{name_of(operator)}, a {kind}, must return the variables {sorted(model.params)} but "
             f"returned {sorted(result.params)}."
         )
-    params = {}
-    for name, value in result.params.items():
-        params[name] = value
-        if any(value is origin.get(name) for origin in origins):
-            continue
+    params = result.params
+    for name, value in params.items():
         distribution = model.distributions[name]
         rule = broken_rule(distribution, value)
-        if rule is None:
-            if type(value) is int and isinstance(distribution, FloatDistribution):
-                params[name] = float(value)
-        elif not any(
-            name in origin and type(value) is type(origin[name]) and value == origin[name]
-            for origin in origins
-        ):
+        if rule is not None and not any(_has(origin, name, value) for origin in origins):
             raise ValueError(
                 f"{name_of(operator)}, a {kind}, returned {name}={value!r}, which must be {rule}."
             )
-    return Genome(params, model.distributions)
+        if type(value) is int and isinstance(distribution, FloatDistribution):
+            params = {**params, name: float(value)}
+    is_as_it_was = params is result.params and result.distributions is model.distributions
+    return result if is_as_it_was else Genome(params, model.distributions)
+
+
+def _has(params: Mapping[str, Any], name: str, value: Any) -> bool:
+    return name in params and type(value) is type(params[name]) and value == params[name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optuna import Study
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
 from epbt_optuna._internal.attrs import LINEAGE, AttrError, pass_over
@@ -27,7 +27,7 @@ class ParentSpace(dict[str, BaseDistribution]):
         super().__init__(
             (name, distribution)
             for name, distribution in parent.distributions.items()
-            if not isinstance(distribution, CategoricalDistribution)
+            if isinstance(distribution, (FloatDistribution, IntDistribution))
         )
         self.lineage = lineage
         self.parent = parent
