@@ -136,10 +136,9 @@ def test_values_that_a_parent_or_mate_has_pass_wherever_they_lie() -> None:
         crossed(returning(Genome({**far.params, "x": 8.0}, SPACE)), far, farther, RNG)
 
 
-def changes_in_place(*arguments: Any) -> Genome:
-    genome: Any = arguments[0]
+def changes_in_place(genome: Any, rng: np.random.Generator) -> Any:  # noqa: ARG001
     genome.params["x"] /= 2
-    return genome  # type: ignore[no-any-return]
+    return genome
 
 
 def leaves_the_range_in_place(*arguments: Any) -> Genome:
@@ -235,8 +234,9 @@ GOOD: dict[str, Any] = {
          "class GaussianMutation in place of an instance: write GaussianMutation()."),
         ({"crossover": UniformCrossover}, "`crossover` must be called with (parent, mate, rng) but "
          "got the class UniformCrossover in place of an instance: write UniformCrossover()."),
-        ({"selection": TournamentSelection}, "`selection` must be called with (population, rng) but "
-         "got the class TournamentSelection in place of an instance: write TournamentSelection()."),
+        ({"selection": TournamentSelection}, "`selection` must be called with (population, rng) "
+         "but got the class TournamentSelection in place of an instance: write "
+         "TournamentSelection()."),
         ({"mutation": None}, "`mutation` must be called with (genome, rng) but got None, which is "
          "not callable."),
         ({"crossover": 0.5}, "`crossover` must be called with (parent, mate, rng) but got 0.5, "
@@ -262,7 +262,8 @@ def test_what_cannot_be_called_as_an_operator_is_refused_by_its_name(
 
 def test_what_can_be_called_as_an_operator_is_taken() -> None:
     has_no_signature: Any = min
-    EPBT(4, takes_two, lambda *_: PARENT, takes_three)
+    selection: Any = takes_two
+    EPBT(4, selection, lambda *_: PARENT, takes_three)
     EPBT(4, has_no_signature, GaussianMutation(), UniformCrossover())
 
 
