@@ -77,25 +77,26 @@ class Generations:
             ValueError: None has.
         """
         generations = cls.recorded(study)
-        if generations is None:
-            raise ValueError(
-                f"Study {study.study_name!r} has no generations: neither EPBTSampler nor "
-                "PBTSampler has asked a trial in it."
-            )
-        return generations
+        if generations is not None:
+            return generations
+        raise ValueError(
+            f"Study {study.study_name!r} has no generations: neither EPBTSampler nor PBTSampler "
+            "has asked a trial in it."
+        )
 
-    def record(self, study: Study, study_attrs: Mapping[str, Any] | None = None) -> None:
+    def record(
+        self, study: Study, study_attrs: Mapping[str, Any] | None = None, *, dry_run: bool = False
+    ) -> None:
         """Record the arithmetic in the study, so that it can be read without its sampler.
 
         Raises:
-            ValueError: The study was begun with another one. Every trial would change its
-                generation.
+            ValueError: The study was begun with another one. A dry run finds out no more.
         """
         attrs = read_study_attrs(study) if study_attrs is None else study_attrs
         recorded = GENERATIONS.of_study(study, attrs)
-        if recorded is None:
+        if recorded is None and not dry_run:
             GENERATIONS.write_to_study(study, dict(vars(self)))
-        elif recorded != vars(self):
+        elif recorded not in (None, vars(self)):
             raise ValueError(
                 f"Study {study.study_name!r} was begun with a population_size of "
                 f"{recorded['population_size']} and {recorded['n_elites']} elites, and must go on "

@@ -10,15 +10,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optuna import Study
+from optuna.distributions import (
+    BaseDistribution,
+    _convert_old_distribution_to_new_distribution,
+)
+from optuna.samplers import BaseSampler, PartialFixedSampler
 from optuna.storages import BaseStorage
 from optuna.storages._cached_storage import _CachedStorage
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 __all__ = [
     "backend_of",
     "constraints_of",
+    "fail",
     "fixed_params",
     "forget_finished_trials",
+    "keep_with",
+    "kept_with",
+    "make_room",
     "read_study_attrs",
     "read_system_attrs",
     "read_trial",
@@ -26,6 +35,7 @@ __all__ = [
     "storage_of",
     "storage_url",
     "study_id_of",
+    "suggest",
     "trial_id_of",
     "write_study_attr",
     "write_system_attr",
@@ -52,7 +62,7 @@ def study_id_of(study: Study) -> int:
     return study._study_id
 
 
-def trial_id_of(trial: Trial) -> int:
+def trial_id_of(trial: Trial | FrozenTrial) -> int:
     """Return the number that `trial` has within its storage."""
     return trial._trial_id
 
@@ -105,6 +115,11 @@ def write_system_attr(study: Study, trial: Trial | FrozenTrial, key: str, value:
         trial.system_attrs = {**trial.system_attrs, key: value}
 
 
+def suggest(trial: Trial, name: str, distribution: BaseDistribution) -> None:
+    """Suggest a variable as `study.ask` does those of its `fixed_distributions`."""
+    trial._suggest(name, _convert_old_distribution_to_new_distribution(distribution))
+
+
 def read_study_attrs(study: Study) -> Mapping[str, Any]:
     """Read all system attrs of the study."""
     return study._storage.get_study_system_attrs(study._study_id)
@@ -115,9 +130,44 @@ def write_study_attr(study: Study, key: str, value: Any) -> None:
     study._storage.set_study_system_attr(study._study_id, key, value)
 
 
-def fixed_params(trial: FrozenTrial) -> dict[str, Any]:
-    """Return the params that the sampler has no say in: enqueued, or suggested before a retry."""
-    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+def make_room(trial: FrozenTrial) -> None:
+    """Let something be kept with a trial that Optuna is going to hand to a sampler's hooks.
+
+    They get the very object, or shallow copies of it, of which some are made before there is
+    anything to keep. So what is kept stands in a list that all of them share. The storage's own
+    object is another one: it makes a new one at each write, so there must be one before this.
+    """
+    vars(trial)["_kept_by_epbt"] = []
+
+
+def keep_with(trial: FrozenTrial, value: Any) -> None:
+    """Keep a value for the trial's later hooks, as long as the trial lives in this process."""
+    vars(trial).setdefault("_kept_by_epbt", [])[:] = [value]
+
+
+def kept_with(trial: FrozenTrial, default: Any) -> Any:
+    """Return what was kept with the trial, else `default`."""
+    kept = vars(trial).get("_kept_by_epbt")
+    return kept[0] if kept else default
+
+
+def fail(study: Study, trial: FrozenTrial) -> None:
+    """Fail a running trial that nobody is going to run, without the hooks of the sampler."""
+    study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+
+
+def fixed_params(study: Study, trial: FrozenTrial) -> dict[str, Any]:
+    """Return the params that the sampler has no say in.
+
+    They were enqueued, or suggested before a retry, or are fixed by Optuna's
+    `PartialFixedSampler` around it.
+    """
+    params: dict[str, Any] = {}
+    sampler: BaseSampler = study.sampler
+    while isinstance(sampler, PartialFixedSampler):
+        params = {**sampler._fixed_params, **params}
+        sampler = sampler._base_sampler
+    return {**params, **trial.system_attrs.get("fixed_params", {}), **trial.params}
 
 
 def constraints_of(trial: FrozenTrial) -> Sequence[float]:

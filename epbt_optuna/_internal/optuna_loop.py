@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -15,7 +16,7 @@ from optuna.storages._heartbeat import BaseHeartbeat, get_heartbeat_thread, is_h
 from optuna.study._tell import _tell_with_warning
 from optuna.trial import Trial, TrialState
 
-from epbt_optuna._internal.optuna import backend_of
+from epbt_optuna._internal.optuna import backend_of, make_room
 
 __all__ = [
     "ask_again",
@@ -80,7 +81,8 @@ def ask_again(study: Study, trial_id: int) -> Trial:
     trial.study = study
     trial.storage = storage
     trial._trial_id = trial_id
-    trial._cached_frozen_trial = storage.get_trial(trial_id)
+    trial._cached_frozen_trial = copy.copy(storage.get_trial(trial_id))  # the storage's own
+    make_room(trial._cached_frozen_trial)
     trial.relative_search_space = None
     trial._relative_params = None
     trial._fixed_params = trial._cached_frozen_trial.system_attrs.get("fixed_params", {})

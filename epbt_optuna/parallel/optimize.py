@@ -23,7 +23,7 @@ from epbt_optuna.parallel.interrupts import Interrupts
 from epbt_optuna.parallel.progress import Progress
 from epbt_optuna.parallel.queue import TrialQueue
 from epbt_optuna.parallel.worker import Objective, Work
-from epbt_optuna.samplers.generation import GenerationSampler
+from epbt_optuna.samplers.wrappers import check_study, generation_sampler
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +65,7 @@ def optimize(
         n_trials: How many more trials to run, as for `study.optimize`.
         n_generations: How many generations the study is to have in the end, generation 0
             included: the same command resumes a run, and returns at once when it is done. The
-            study's sampler must be one of this package.
+            study's sampler must be one of this package, or have one inside.
         workers: How many trials run at a time, spread over the devices. Default: one a device,
             or one a core where there is no GPU.
         devices: One device a worker, such as `["cuda:0", "cuda:0", "cuda:1"]`; inside the
@@ -87,7 +87,8 @@ def optimize(
     Raises:
         TypeError: An argument is of the wrong type, or cannot be pickled for processes.
         ValueError: An argument is out of range or contradicts another, a device does not exist,
-            or other processes cannot reach the storage.
+            other processes cannot reach the storage, or the study is not one that its sampler
+            can go on with.
         RuntimeError: It is called by an objective or a callback of the same study, by a script
             that worker processes import, or workers cannot be had.
         KeyboardInterrupt: Ctrl-C. Trials that run are failed (threads: finished), and the same
@@ -101,6 +102,7 @@ def optimize(
     """
     _check_place(study)
     _check_amount(study, n_trials, n_generations)
+    check_study(study)
     if timeout is not None:
         check_number("timeout", timeout, at_least=0)
     queue = TrialQueue(study, n_trials, n_generations)
@@ -184,7 +186,7 @@ def _check_amount(study: Study, n_trials: int | None, n_generations: int | None)
         check_integer("n_trials", n_trials, at_least=0)
         return
     check_integer("n_generations", n_generations, at_least=1)
-    if not isinstance(study.sampler, GenerationSampler):
+    if generation_sampler(study.sampler) is None:
         raise TypeError(
             "`n_generations` is for studies whose sampler is an EPBTSampler or a PBTSampler but "
             f"this one's is a {type(study.sampler).__name__}: use `n_trials`."

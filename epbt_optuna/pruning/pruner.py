@@ -23,6 +23,7 @@ from epbt_optuna._internal.optuna import constraints_of, read_trial
 from epbt_optuna._internal.per_study import PerStudy
 from epbt_optuna.pruning.standing import Standing
 from epbt_optuna.samplers.generation import GenerationSampler
+from epbt_optuna.samplers.wrappers import generation_sampler
 
 __all__ = ["EPBTPruner"]
 
@@ -270,11 +271,12 @@ def _is_infeasible(trial: FrozenTrial) -> bool:
 
 
 def _require_ours(name: str, sampler: BaseSampler) -> GenerationSampler:
-    if not isinstance(sampler, GenerationSampler):
+    breeding = generation_sampler(sampler)
+    if breeding is None:
         raise TypeError(
             f"`{name}` must be an EPBTSampler or a PBTSampler but got {type(sampler).__name__}. "
             "Pass the one that breeds the population as `sampler`, or `min_offspring=0` to do "
             "without."
         )
-    sampler.expected_offspring()  # so that unknown odds are an error at the first report
-    return sampler
+    breeding.expected_offspring()  # so that unknown odds are an error at the first report
+    return breeding

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from epbt_optuna._internal.optuna import fixed_params, read_study_attrs, read_sy
 from epbt_optuna.genome import contains
 from epbt_optuna.lineage.schedule import Schedule, ScheduleStep
 from epbt_optuna.population import Generations, Lineage
+from epbt_optuna.samplers.refusal import fail_refused
 
 __all__ = ["ReplayPosition", "ReplaySampler"]
 
@@ -116,18 +117,30 @@ class ReplaySampler(BaseSampler):
         network, index = position
         return ReplayPosition(network, index, self._schedule.steps[index])
 
+    def check_study(self, study: Study) -> None:
+        """Raise what the next ask would say of the study, before there is a trial to fail.
+
+        Raises:
+            ValueError: The study has several objectives, another schedule, is not a replay, or has
+                a record that cannot be read.
+        """
+        check_one_objective(self, study)
+        study_attrs = read_study_attrs(study)
+        StudyIdentity.of(study, study_attrs)
+        self._is_recorded(study, study_attrs)
+
     # Optuna's hooks
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Record which step the trial trains, and from whose weights."""
-        check_one_objective(self, study)
         try:
+            check_one_objective(self, study)
             identity = self._record_schedule(study, trial)
             predecessor = self._predecessor(study, trial)
             network, index = self._next(predecessor)
-            self._check_queued(trial, network, index)
-        except ValueError:
-            study.tell(trial.number, state=TrialState.FAIL)  # not to be left running
+            self._check_queued(study, trial, network, index)
+        except BaseException as error:
+            fail_refused(study, trial, error)
             raise
         parent = predecessor.number if predecessor is not None and index > 0 else None
         lineage = Lineage(trial.number, _ONE_AT_A_TIME.of(trial.number), parent)
@@ -232,10 +245,10 @@ class ReplaySampler(BaseSampler):
         is_last = done.index + 1 == len(self._schedule)
         return (done.network + 1, 0) if is_last else (done.network, done.index + 1)
 
-    def _check_queued(self, trial: FrozenTrial, network: int, index: int) -> None:
+    def _check_queued(self, study: Study, trial: FrozenTrial, network: int, index: int) -> None:
         """Raise if an enqueued trial has params of its own, or a retry comes too late."""
         params = self._schedule.steps[index].params
-        for name, value in fixed_params(trial).items():
+        for name, value in fixed_params(study, trial).items():
             if name not in params or params[name] != value:
                 raise ValueError(
                     f"Trial {trial.number} was enqueued with {name}={value!r}, but trains step "
@@ -252,12 +265,17 @@ class ReplaySampler(BaseSampler):
         """Record what is replayed, so that a study goes on with what it began with."""
         attrs = read_study_attrs(study)
         identity = StudyIdentity.drawn(study, trial.number, attrs)
-        if Generations.recorded(study, attrs) is None:
+        if not self._is_recorded(study, attrs):
             REPLAYED.write_to_study(study, self._digest)
             _ONE_AT_A_TIME.record(study, attrs)
-            return identity
+        return identity
+
+    def _is_recorded(self, study: Study, attrs: Mapping[str, Any]) -> bool:
+        """Return whether the study replays this schedule; False if it has not begun."""
         recorded = REPLAYED.of_study(study, attrs)
         if recorded is None:
+            if Generations.recorded(study, attrs) is None:
+                return False
             raise ValueError(
                 f"Study {study.study_name!r} was begun with another sampler of epbt_optuna: "
                 "replay in a study of its own."
@@ -267,4 +285,4 @@ class ReplaySampler(BaseSampler):
                 f"Study {study.study_name!r} was begun with another schedule: replay this one in "
                 "a study of its own."
             )
-        return identity
+        return True
