@@ -191,6 +191,13 @@ class Forwarding(optim.AdamW):
         super().__init__(params, **kwargs)
 
 
+class Renaming(optim.Optimizer):
+    """Calls an argument by another name than its groups do."""
+
+    def __init__(self, params: Any, lr: float, wd: float) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": wd})
+
+
 @pytest.mark.parametrize(
     "build",
     [
@@ -199,8 +206,9 @@ class Forwarding(optim.AdamW):
         ),
         lambda lr, decay: Lookahead(optim.AdamW(parameters((2,)), lr=lr, weight_decay=decay)),
         lambda lr, decay: Forwarding(parameters((2,)), lr=lr, weight_decay=decay),
+        lambda lr, decay: Renaming(parameters((2,)), lr=lr, wd=decay),
     ],
-    ids=["wrapping", "lookahead", "forwarding"],
+    ids=["wrapping", "lookahead", "forwarding", "renaming"],
 )
 def test_hyperparameters_that_a_constructor_hides_are_the_childs_all_the_same(
     build: Callable[[float, float], optim.Optimizer],
@@ -209,6 +217,14 @@ def test_hyperparameters_that_a_constructor_hides_are_the_childs_all_the_same(
     restore_optimizer(child, build(0.1, 0.01).state_dict())
     (group,) = child.param_groups
     assert (group["lr"], group["weight_decay"]) == (0.3, 0.03)
+
+
+def test_so_are_those_of_a_wrapped_optimizer_that_is_not_torchs() -> None:
+    parent, child = (
+        Wrapping(parameters((2,)), Prodigal, 0.05, lr=0.1, growth=growth) for growth in (2.0, 3.0)
+    )
+    restore_optimizer(child, parent.state_dict())
+    assert child.param_groups[0]["growth"] == 3.0
 
 
 def test_a_subclass_takes_the_state_of_its_base() -> None:
