@@ -151,7 +151,7 @@ class Prodigal(optim.Optimizer):
             group["d"] *= group["growth"]
             group["seen"] = group.get("seen", 0) + 1  # not even in its defaults
             for parameter in group["params"]:
-                self.state[parameter]["z"] = torch.ones(7)
+                self.state[parameter]["exp_avg"] = torch.ones(7)  # in a shape of its own
 
 
 def test_what_an_optimizer_has_learnt_in_its_groups_is_the_parents_its_arguments_the_childs() -> (
@@ -163,7 +163,7 @@ def test_what_an_optimizer_has_learnt_in_its_groups_is_the_parents_its_arguments
     (group,) = child.param_groups
     assert (group["k"], group["seen"], group["d"]) == (2, 2, 4e-6)
     assert (group["lr"], group["growth"]) == (0.3, 3.0)
-    assert len(next(iter(child.state.values()))["z"]) == 7
+    assert len(next(iter(child.state.values()))["exp_avg"]) == 7
 
 
 class Wrapping(optim.Optimizer):

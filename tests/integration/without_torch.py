@@ -12,7 +12,14 @@ from typing import Any
 import optuna
 
 import epbt_optuna
-from epbt_optuna import CheckpointStore, EPBTPruner, EPBTSampler, parallel, restore_optimizer
+from epbt_optuna import (
+    CheckpointStore,
+    EPBTPruner,
+    EPBTSampler,
+    parallel,
+    restore_optimizer,
+    restore_scheduler,
+)
 from epbt_optuna.journal import journal_storage
 from epbt_optuna.lineage import Schedule, ancestry, lineage_graph, loss_schedule
 
@@ -109,6 +116,8 @@ def main() -> None:
     check_says_which_extra("loss_schedule", lambda: loss_schedule(study))
     optimizer: Any = _Optimizer()
     check_says_which_extra("restore_optimizer", lambda: restore_optimizer(optimizer, {}, lr=0.1))
+    scheduler: Any = None
+    check_says_which_extra("restore_scheduler", lambda: restore_scheduler(scheduler, 1))
 
 
 class _Optimizer:
