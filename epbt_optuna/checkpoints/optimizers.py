@@ -73,7 +73,7 @@ def progress_in(optimizer: Optimizer, group: Mapping[str, Any]) -> set[str]:
     """
     # Names that torch has for hyperparameters are that everywhere, where a constructor renames them
     # too, but for Adafactor's `d`, which is what Prodigy and D-Adaptation estimate as they train.
-    torchs = set().union(*(_signature(cls)[0] for cls in _classes() if _is_torchs(cls))) - {"d"}
+    torchs = set().union(*(_signature(cls) for cls in _classes() if _is_torchs(cls))) - {"d"}
     return (group.keys() & optimizer.defaults.keys()) - _arguments(type(optimizer)) - torchs
 
 
@@ -128,27 +128,22 @@ def _name(cls: type[Optimizer], group: Mapping[str, Any]) -> str:
 def _arguments(cls: type[Optimizer]) -> set[str]:
     """Return the hyperparameters that a class takes, all that are known where it hides them.
 
-    It does where it wraps another optimizer: its constructor then takes no `lr`, or takes
-    `**kwargs` that no base class below `Optimizer` explains.
+    It does where it wraps another optimizer: then its constructor takes no `lr`.
     """
-    names, is_open = _signature(cls)
-    return names | _all_arguments() if is_open or "lr" not in names else names
+    names = _signature(cls)
+    return names if "lr" in names else names | _all_arguments()
 
 
 def _all_arguments() -> set[str]:
     """Return the hyperparameters of all optimizers that are loaded."""
-    return set().union(*(_signature(cls)[0] for cls in _classes()))
+    return set().union(*map(_signature, _classes()))
 
 
-def _signature(cls: type[Optimizer]) -> tuple[set[str], bool]:
-    """Return the arguments of a class and its bases, and whether the last of them takes more."""
-    names: set[str] = set()
-    is_open = False
-    for base in cls.__mro__[: cls.__mro__.index(Optimizer)]:
-        parameters = inspect.signature(base).parameters.values()
-        is_open = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-        names.update(parameter.name for parameter in parameters)
-    return names - {"params", "args", "kwargs"}, is_open
+def _signature(cls: type[Optimizer]) -> set[str]:
+    """Return the names of the arguments of a class and of its bases."""
+    bases = cls.__mro__[: cls.__mro__.index(Optimizer)]
+    names = {name for base in bases for name in inspect.signature(base).parameters}
+    return names - {"params", "args", "kwargs"}
 
 
 def _classes() -> Iterator[type[Optimizer]]:
