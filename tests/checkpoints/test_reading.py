@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from epbt_optuna import CheckpointError, CheckpointStore
-from epbt_optuna.checkpoints import states
+from epbt_optuna.checkpoints import arrays, states
 
 ABSENT = f"cuda:{torch.cuda.device_count()}"
 
@@ -134,7 +134,7 @@ def test_what_the_user_allows_torch_to_read_is_left_as_it_is(
         pass
 
     torch.serialization.clear_safe_globals()
-    torch.serialization.add_safe_globals([Own, states.REBUILDERS[0]])
+    torch.serialization.add_safe_globals([Own, arrays.rebuild_array])
     for _ in range(2):
         checkpoints.load(trial)
     allowed = torch.serialization.get_safe_globals()
@@ -157,11 +157,11 @@ def call_of(function: Callable[..., Any], *arguments: Any) -> Any:
     "call",
     [
         lambda: call_of(
-            states.REBUILDERS[1], torch.zeros(4), call_of(states.REBUILDERS[3], "O"), 9
+            arrays.rebuild_from_bytes, torch.zeros(4), call_of(arrays.rebuild_dtype, "O"), 9
         ),
-        lambda: call_of(states.REBUILDERS[1], torch.zeros(0), np.dtype("f8"), (1 << 40,)),
-        lambda: call_of(states.REBUILDERS[0], "no tensor"),
-        lambda: call_of(states.REBUILDERS[3], [("a", "no dtype")]),
+        lambda: call_of(arrays.rebuild_from_bytes, torch.zeros(0), np.dtype("f8"), (1 << 40,)),
+        lambda: call_of(arrays.rebuild_array, "no tensor"),
+        lambda: call_of(arrays.rebuild_dtype, [("a", "no dtype")]),
     ],
     ids=["objects", "too few bytes", "no tensor", "no dtype"],
 )
