@@ -148,14 +148,14 @@ class _S3Client:
         meta = client.meta
         service = meta.service_model.service_name
         options = {"region_name": meta.region_name, "config": meta.config}
-        options["endpoint_url"] = meta.endpoint_url
-        described = cls(service, options)
-        if _whom_it_asks(client) != _whom_it_asks(_make_client(service, options)):
-            raise TypeError(
-                "A client that was not made from the environment's credentials alone cannot be "
-                f"sent to another process. {_FACTORY}"
-            )
-        return described
+        # Where the endpoint is AWS's own, naming it would make another one of it.
+        for candidate in (options, {**options, "endpoint_url": meta.endpoint_url}):
+            if _whom_it_asks(client) == _whom_it_asks(_make_client(service, candidate)):
+                return cls(service, candidate)
+        raise TypeError(
+            "A client that was not made from the environment's credentials alone cannot be sent to "
+            f"another process. {_FACTORY}"
+        )
 
     def __reduce__(self) -> Any:
         return _make_client, (self._service, self._options)

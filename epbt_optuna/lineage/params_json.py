@@ -114,7 +114,10 @@ def decode_distributions(document: Mapping[str, Any], where: str) -> dict[str, B
     distributions = {}
     for name, value in document.items():
         path = f"{where}.{name}"
-        attributes = _decode_all(value, path)
+        try:
+            attributes = _decode_all(value, path)
+        except RecursionError as error:
+            raise ValueError(f"`{path}` is nested too deeply.") from error
         try:
             distributions[name] = json_to_distribution(json.dumps(attributes))
         except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
