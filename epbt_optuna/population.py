@@ -267,7 +267,7 @@ class PopulationHistory:
             return self._newest(generation - 1)
 
     def _newest(self, generation: int) -> Population:
-        newest_first = reversed(self._populations[: generation + 1])
+        newest_first = map(self._populations.__getitem__, range(generation, -1, -1))
         return next(filter(None, newest_first), ())
 
     def _population(self, study: Study, generation: int) -> Population:

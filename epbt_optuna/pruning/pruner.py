@@ -85,8 +85,8 @@ class EPBTPruner(BasePruner):
         min_survivors: Trials of a generation, at least 1, that must be left to breed when one is
             pruned for want of a future. Default: a parent and a mate.
         sampler: The `EPBTSampler` or `PBTSampler` whose population this is. Default: the
-            study's. Needed where that one is wrapped, as in
-            `optuna.samplers.PartialFixedSampler`, or where the study was loaded without it.
+            study's, also where another one is around it (`optuna.samplers.PartialFixedSampler`).
+            Needed where the study was loaded without it.
 
     Raises:
         TypeError: A number is of the wrong type, or `sampler` is another one. When used: the

@@ -7,6 +7,7 @@ algorithm here: those are `epbt_optuna.population` and `epbt_optuna.evolution`.
 
 from __future__ import annotations
 
+import math
 import secrets
 import zlib
 from collections.abc import Mapping, Sequence
@@ -78,7 +79,9 @@ class GenerationSampler(BaseGASampler):
         self._evolution = evolution
         self._founders = Founders(generations, initial_sampler, search_space)
         self._breeding = Breeding(evolution, self._founders, feasible)
-        self._seed = secrets.randbits(128) if seed is None else int(seed)
+        seed = secrets.randbits(128) if seed is None else int(seed)
+        n_words = max(1, math.ceil(seed.bit_length() / 32))
+        self._seed_words = [seed >> 32 * i & 0xFFFFFFFF for i in range(n_words)]
         self._history = PerStudy(self._make_history)
 
     # Generations
@@ -280,7 +283,9 @@ class GenerationSampler(BaseGASampler):
         return draw(distribution, self._rng(trial.number, _DRAW, zlib.crc32(name.encode())))
 
     def _rng(self, *key: int) -> np.random.Generator:
-        return np.random.default_rng([self._seed, *key])
+        """Return `np.random.default_rng([seed, *key])`, for which NumPy takes a third longer."""
+        words = np.array([*self._seed_words, *key], np.uint32)
+        return np.random.Generator(np.random.PCG64(np.random.SeedSequence(words)))
 
     def _make_history(self, _: Study) -> PopulationHistory:
         return PopulationHistory(self._generations)
