@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from epbt_optuna._internal.attrs import GENERATIONS, LINEAGE, AttrError
+from epbt_optuna._internal.attrs import GENERATIONS, LINEAGE
 from epbt_optuna._internal.checks import check_integer
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import constraints_of, read_study_attrs, read_trial
@@ -67,7 +67,10 @@ class Generations:
         """
         attrs = read_study_attrs(study) if study_attrs is None else study_attrs
         record = GENERATIONS.of_study(study, attrs)
-        return None if record is None else cls(**record)
+        try:
+            return None if record is None else cls(**record)
+        except ValueError as error:  # numbers, but no arithmetic
+            raise GENERATIONS.unreadable(f"Study {study.study_name!r}", error) from None
 
     @classmethod
     def required(cls, study: Study) -> Generations:
@@ -204,10 +207,8 @@ class Lineage:
         lineage = cls(number, **record)
         for relative in lineage.parents:
             if not 0 <= relative < number:  # so every walk along parents ends
-                raise AttrError(
-                    f"Trial {number} has an attr {LINEAGE.key!r} that cannot be read: its parent "
-                    f"or mate, trial {relative}, does not come before it."
-                )
+                problem = f"its parent or mate, trial {relative}, does not come before it"
+                raise LINEAGE.unreadable(f"Trial {number}", problem)
         return lineage
 
     def record(self, token: str | None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from epbt_optuna._internal.checks import check_integer
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
+from epbt_optuna.checkpoints.reports import Report, reports_of
 from epbt_optuna.population import Generations, Individual, Lineage, Population, next_population
 
 __all__ = ["History"]
@@ -99,6 +100,14 @@ class History:
             ValueError: The record cannot be read, or its parent or mate comes after the trial.
         """
         return Lineage.recorded(trial.number, trial.system_attrs, self.identity)
+
+    def reports(self, trial: FrozenTrial) -> list[Report]:
+        """Return what was reported of a trial's network, before it was retried too.
+
+        Raises:
+            ValueError: A record of an earlier run cannot be read.
+        """
+        return reports_of(trial, self.identity, self.trials.__getitem__)
 
     def trial(self, trial: FrozenTrial | int | None) -> FrozenTrial:
         """Return one of the trials: the best by default.

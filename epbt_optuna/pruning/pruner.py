@@ -8,8 +8,9 @@ expect, and that is for the sampler's own selection to say.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import optuna
 from optuna import Study
@@ -18,9 +19,12 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from epbt_optuna._internal.attrs import AttrError, pass_over
 from epbt_optuna._internal.checks import check_integer, check_number
+from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import constraints_of, read_trial
 from epbt_optuna._internal.per_study import PerStudy
+from epbt_optuna.checkpoints.reports import reports_of
 from epbt_optuna.pruning.standing import Standing
 from epbt_optuna.samplers.generation import GenerationSampler
 
@@ -161,33 +165,41 @@ class EPBTPruner(BasePruner):
         if self._min_offspring == 0:
             return None
         sampler = self._sampler or _require_ours("study.sampler", study.sampler)
-        if len(trial.intermediate_values) <= self._n_warmup_steps:
+        identity = StudyIdentity.of(study)
+        finished = self._finished(study, identity)
+        values_of = partial(_reported, study, identity, finished)
+        n_reports = len(values_of(trial))
+        if n_reports <= self._n_warmup_steps:
             return None
-        standing = self._standing(study, trial, sampler)
+        reports_at = _Reports(n_reports, study.direction, values_of)
+        standing = self._standing(study, trial, sampler, finished, reports_at)
         if standing is None:
             return None
         expected = standing.expect(sampler.expected_offspring(standing.population_size))
         if expected >= self._min_offspring or math.isclose(expected, self._min_offspring):
             return None
         return (
-            f"after report {len(trial.intermediate_values)} it can expect {expected:.2g} "
+            f"after report {n_reports} it can expect {expected:.2g} "
             f"offspring, less than {self._min_offspring:g}"
         )
 
     def _standing(
-        self, study: Study, trial: FrozenTrial, sampler: GenerationSampler
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        sampler: GenerationSampler,
+        finished: dict[int, FrozenTrial],
+        reports_at: _Reports,
     ) -> Standing | None:
         """Return where the trial stands; None if there is too little to go by."""
         generation = sampler.generation_of(trial.number)
         others = [n for n in sampler.trial_numbers(generation) if n != trial.number]
-        finished = self._finished(study)
         siblings = list(_read(study, finished, others))
         if len(others) - sum(s.state in _LOST for s in siblings) < self._min_survivors:
             return None
         individuals = sampler.get_individuals(study, generation - 1)
         parents = list(_read(study, finished, [individual.number for individual in individuals]))
         elites = parents[: sampler.n_elites]
-        reports_at = _Reports(len(trial.intermediate_values), study.direction)
         gains = reports_at.gains([*siblings, *parents])
         if len(gains) < self._n_min_trials:
             return None
@@ -206,18 +218,21 @@ class EPBTPruner(BasePruner):
 
 @dataclass(frozen=True)
 class _Reports:
-    """Reads trials as they were after so many reports, in fitness: greater is fitter."""
+    """Reads trials as they were after so many reports, in fitness: greater is fitter.
+
+    What was reported of a retry's network before it was cut off counts, so `values_of` says.
+    """
 
     n_reports: int
     direction: StudyDirection
+    values_of: Callable[[FrozenTrial], Sequence[float]]
 
     def has_come_so_far(self, trial: FrozenTrial) -> bool:
-        return len(trial.intermediate_values) >= self.n_reports
+        return len(self.values_of(trial)) >= self.n_reports
 
     def own(self, trial: FrozenTrial) -> float:
         """Return what a trial had reported by then, whether or not it is feasible."""
-        step = sorted(trial.intermediate_values)[self.n_reports - 1]
-        return self._fitness(trial.intermediate_values[step])
+        return self._fitness(self.values_of(trial)[self.n_reports - 1])
 
     def report(self, trial: FrozenTrial) -> float:
         """Return what a trial that it is compared with had reported by then."""
@@ -232,8 +247,7 @@ class _Reports:
         gains = [
             self._fitness(trial.values[0]) - self.own(trial)
             for trial in trials
-            if trial.state == TrialState.COMPLETE
-            and len(trial.intermediate_values) > self.n_reports
+            if trial.state == TrialState.COMPLETE and len(self.values_of(trial)) > self.n_reports
         ]
         return [gain for gain in gains if math.isfinite(gain)]
 
@@ -241,6 +255,21 @@ class _Reports:
         if math.isnan(value):
             return -math.inf
         return value if self.direction == StudyDirection.MAXIMIZE else -value
+
+
+def _reported(
+    study: Study, identity: StudyIdentity, finished: dict[int, FrozenTrial], trial: FrozenTrial
+) -> list[float]:
+    """Return the values that were reported of a trial's network, in order."""
+
+    def read(number: int) -> FrozenTrial | None:
+        return next(_read(study, finished, [number]), None)
+
+    try:
+        return [report.value for report in reports_of(trial, identity, read)]
+    except AttrError as error:  # who draws up its schedule is told
+        pass_over(str(error))
+        return [trial.intermediate_values[step] for step in sorted(trial.intermediate_values)]
 
 
 def _read(

@@ -25,6 +25,7 @@ from epbt_optuna._internal.checks import check_integer, check_one_objective
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import fixed_params, read_study_attrs
 from epbt_optuna._internal.per_study import PerStudy
+from epbt_optuna.checkpoints.misuse import warn_of_misuse
 from epbt_optuna.evolution import Evolution, Feasible, first_feasible
 from epbt_optuna.genome import Genome, draw
 from epbt_optuna.population import Generations, Lineage, Population, PopulationHistory
@@ -227,7 +228,8 @@ class GenerationSampler(BaseGASampler):
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        """Pass a founder's result on to the initial sampler."""
+        """Pass a founder's result on to the initial sampler, and look what the trial has saved."""
+        warn_of_misuse(study, trial, state)
         initial_sampler = self._initial_sampler_for(trial)
         if initial_sampler is not None:
             initial_sampler.after_trial(study, trial, state, values)
