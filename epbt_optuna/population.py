@@ -44,14 +44,14 @@ class Generations:
 
     Raises:
         TypeError: A number is not an integer.
-        ValueError: `population_size` is below 1 or `n_elites` is not in [0, p − 1].
+        ValueError: `population_size` is not in [1, 10⁷] or `n_elites` not in [0, p − 1].
     """
 
     population_size: int
     n_elites: int
 
     def __post_init__(self) -> None:
-        check_integer("population_size", self.population_size, at_least=1)
+        check_integer("population_size", self.population_size, at_least=1, at_most=10_000_000)
         check_integer("n_elites", self.n_elites, at_least=0, at_most=self.population_size - 1)
         # NumPy's integers would reach the lineage records, which are JSON.
         object.__setattr__(self, "population_size", int(self.population_size))

@@ -8,23 +8,20 @@ expect, and that is for the sampler's own selection to say.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import optuna
 from optuna import Study
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from epbt_optuna._internal.attrs import AttrError, pass_over
 from epbt_optuna._internal.checks import check_integer, check_number
 from epbt_optuna._internal.identity import StudyIdentity
-from epbt_optuna._internal.optuna import constraints_of, read_trial
+from epbt_optuna._internal.optuna import read_trial
 from epbt_optuna._internal.per_study import PerStudy
-from epbt_optuna.checkpoints.reports import reports_of
+from epbt_optuna.pruning.reports import Reports
 from epbt_optuna.pruning.standing import Standing
 from epbt_optuna.samplers.generation import GenerationSampler
 
@@ -167,19 +164,17 @@ class EPBTPruner(BasePruner):
         sampler = self._sampler or _require_ours("study.sampler", study.sampler)
         identity = StudyIdentity.of(study)
         finished = self._finished(study, identity)
-        values_of = partial(_reported, study, identity, finished)
-        n_reports = len(values_of(trial))
-        if n_reports <= self._n_warmup_steps:
+        reports = Reports(study.direction, identity, partial(_read_one, study, finished), trial)
+        if reports.n_reports <= self._n_warmup_steps:
             return None
-        reports_at = _Reports(n_reports, study.direction, values_of)
-        standing = self._standing(study, trial, sampler, finished, reports_at)
+        standing = self._standing(study, trial, sampler, finished, reports)
         if standing is None:
             return None
         expected = standing.expect(sampler.expected_offspring(standing.population_size))
         if expected >= self._min_offspring or math.isclose(expected, self._min_offspring):
             return None
         return (
-            f"after report {n_reports} it can expect {expected:.2g} "
+            f"after report {reports.n_reports} it can expect {expected:.2g} "
             f"offspring, less than {self._min_offspring:g}"
         )
 
@@ -189,7 +184,7 @@ class EPBTPruner(BasePruner):
         trial: FrozenTrial,
         sampler: GenerationSampler,
         finished: dict[int, FrozenTrial],
-        reports_at: _Reports,
+        reports_at: Reports,
     ) -> Standing | None:
         """Return where the trial stands; None if there is too little to go by."""
         generation = sampler.generation_of(trial.number)
@@ -216,62 +211,6 @@ class EPBTPruner(BasePruner):
         return Standing(reports_at.own(trial), reports, n_unknown, finals, gains)
 
 
-@dataclass(frozen=True)
-class _Reports:
-    """Reads trials as they were after so many reports, in fitness: greater is fitter.
-
-    What was reported of a retry's network before it was cut off counts, so `values_of` says.
-    """
-
-    n_reports: int
-    direction: StudyDirection
-    values_of: Callable[[FrozenTrial], Sequence[float]]
-
-    def has_come_so_far(self, trial: FrozenTrial) -> bool:
-        return len(self.values_of(trial)) >= self.n_reports
-
-    def own(self, trial: FrozenTrial) -> float:
-        """Return what a trial had reported by then, whether or not it is feasible."""
-        return self._fitness(self.values_of(trial)[self.n_reports - 1])
-
-    def report(self, trial: FrozenTrial) -> float:
-        """Return what a trial that it is compared with had reported by then."""
-        return -math.inf if _is_infeasible(trial) else self.own(trial)
-
-    def final(self, trial: FrozenTrial) -> float:
-        """Return the fitness of a COMPLETE trial."""
-        return -math.inf if _is_infeasible(trial) else self._fitness(trial.values[0])
-
-    def gains(self, trials: Sequence[FrozenTrial]) -> list[float]:
-        """Return by how much COMPLETE trials that were trained on from there had improved."""
-        gains = [
-            self._fitness(trial.values[0]) - self.own(trial)
-            for trial in trials
-            if trial.state == TrialState.COMPLETE and len(self.values_of(trial)) > self.n_reports
-        ]
-        return [gain for gain in gains if math.isfinite(gain)]
-
-    def _fitness(self, value: float) -> float:
-        if math.isnan(value):
-            return -math.inf
-        return value if self.direction == StudyDirection.MAXIMIZE else -value
-
-
-def _reported(
-    study: Study, identity: StudyIdentity, finished: dict[int, FrozenTrial], trial: FrozenTrial
-) -> list[float]:
-    """Return the values that were reported of a trial's network, in order."""
-
-    def read(number: int) -> FrozenTrial | None:
-        return next(_read(study, finished, [number]), None)
-
-    try:
-        return [report.value for report in reports_of(trial, identity, read)]
-    except AttrError as error:  # who draws up its schedule is told
-        pass_over(str(error))
-        return [trial.intermediate_values[step] for step in sorted(trial.intermediate_values)]
-
-
 def _read(
     study: Study, finished: dict[int, FrozenTrial], numbers: Sequence[int]
 ) -> Iterator[FrozenTrial]:
@@ -290,12 +229,12 @@ def _read(
         yield trial
 
 
+def _read_one(study: Study, finished: dict[int, FrozenTrial], number: int) -> FrozenTrial | None:
+    return next(_read(study, finished, [number]), None)
+
+
 def _nothing_kept(_: Study) -> dict[int, FrozenTrial]:
     return {}
-
-
-def _is_infeasible(trial: FrozenTrial) -> bool:
-    return any(constraint > 0 for constraint in constraints_of(trial))
 
 
 def _require_ours(name: str, sampler: BaseSampler) -> GenerationSampler:
