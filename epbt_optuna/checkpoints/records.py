@@ -82,16 +82,16 @@ class CheckpointRecord:
         record = cls.in_attrs(number, system_attrs)
         if record is None:
             return None
-        is_retry = bool(retried_numbers(system_attrs))
+        retried = retried_numbers(system_attrs)
         if identity is None:
-            return None if is_retry and record.trial != number else record
+            return None if record.trial in retried else record
         is_known = identity.knows(record.token, record.trial, number, system_attrs)
         if is_known and record.trial == number:
             return record
         if was_bred_here(number, system_attrs, identity):
             return None
         is_from_here = record.token in (None, *identity.own, *identity.lent)
-        return None if is_from_here and is_retry else record
+        return None if is_from_here and retried else record
 
     @classmethod
     def partial(

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 
 from epbt_optuna._internal.attrs import CONTINUED
 from epbt_optuna._internal.identity import StudyIdentity
-from epbt_optuna._internal.optuna import reports_so_far
+from epbt_optuna._internal.optuna import read_trial, reports_so_far
 from epbt_optuna.checkpoints.records import CheckpointRecord
 
 __all__ = ["Report", "record_earlier_run", "reports_of"]
@@ -70,7 +70,11 @@ def record_earlier_run(trial: Trial, partial: CheckpointRecord) -> None:
     is nothing to be recorded where they stand in this one already: a trial that was reopened, and
     a retry to which Optuna has copied them (`inherit_intermediate_values=True`).
     """
-    if partial.trial == trial.number or not partial.n_reports or reports_so_far(trial):
+    if partial.trial == trial.number or partial.n_reports is None:
+        return
+    earlier = read_trial(trial.study, partial.trial)
+    steps = [] if earlier is None else sorted(earlier.intermediate_values)[: partial.n_reports]
+    if steps and reports_so_far(trial).keys() >= set(steps):
         return
     record = {
         "number": trial.number,
