@@ -208,11 +208,12 @@ class TorchDistributedTrial:
 def test_anything_else_is_refused_whatever_is_done_with_it(
     checkpoints: CheckpointStore, trial: Any, message: str
 ) -> None:
-    for use in (
+    uses: list[Callable[[], Any]] = [
         lambda: checkpoints.inherit(trial),
         lambda: checkpoints.inherit(trial, missing="fresh"),
         lambda: checkpoints.save(trial, {}),
         lambda: checkpoints.save_path(trial, __file__),
-    ):
+    ]
+    for use in uses:
         with pytest.raises(TypeError, match=f"`trial` must be .*{message}"):
             use()

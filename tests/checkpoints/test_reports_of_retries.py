@@ -76,7 +76,7 @@ RETRIES: dict[str, RunAgain] = {
 def reports(study: optuna.Study, number: int) -> list[tuple[int, float]]:
     identity = StudyIdentity.of(study)
     found = reports_of(study.trials[number], identity, partial(read_trial, study))
-    return [tuple(report) for report in found]
+    return [(report.step, report.value) for report in found]
 
 
 def n_reports(study: optuna.Study, number: int) -> int:

@@ -29,11 +29,11 @@ def study(
     request: pytest.FixtureRequest, checkpoints: CheckpointStore, tmp_path: Path
 ) -> optuna.Study:
     """A study whose generation 0 is done: whoever the parent is, its state is `parent`."""
-    storage = {
-        "in memory": lambda: None,
-        "SQLite": lambda: f"sqlite:///{tmp_path / 'study.db'}",
-        "journal": lambda: journal_storage(tmp_path / "study.log"),
-    }[request.param]()
+    storage: Any = None
+    if request.param == "SQLite":
+        storage = f"sqlite:///{tmp_path / 'study.db'}"
+    elif request.param == "journal":
+        storage = journal_storage(tmp_path / "study.log")
     study = optuna.create_study(storage=storage, sampler=EPBTSampler(4, seed=0))
     for _ in range(4):
         trial = study.ask()

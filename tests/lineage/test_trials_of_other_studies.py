@@ -123,22 +123,23 @@ def test_a_replay_goes_on_after_its_own_trials_not_after_another_replays(
 ) -> None:
     schedule = Schedule.from_study(make("source", checkpoints, 12), 11)
     assert len(schedule) > 1
+    sampler = ReplaySampler(schedule)
 
     def replay(name: str) -> optuna.Study:
-        return optuna.create_study(study_name=name, sampler=ReplaySampler(schedule))
+        return optuna.create_study(study_name=name, sampler=sampler)
 
     first = replay("first")
     first.optimize(objective_with(checkpoints), n_trials=1)
     second = replay("second")
     second.add_trials(first.trials)
     second.optimize(objective_with(checkpoints), n_trials=1)
-    assert second.sampler.position(second.trials[1]).index == 0  # type: ignore[attr-defined]
+    assert sampler.position(second.trials[1]).index == 0
     waiting = optuna.create_trial(
         state=TrialState.WAITING, system_attrs=first.trials[0].system_attrs
     )
     second.add_trial(waiting)
     second.optimize(objective_with(checkpoints), n_trials=1)
-    assert second.sampler.position(second.trials[2]).index == 1  # type: ignore[attr-defined]
+    assert sampler.position(second.trials[2]).index == 1
     assert checkpoints.load(second.trials[2]) == ["second 1", "second 2"]
 
 
