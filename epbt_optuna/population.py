@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from epbt_optuna._internal.attrs import GENERATIONS, LINEAGE, AttrError
+from epbt_optuna._internal.attrs import GENERATIONS, LINEAGE
 from epbt_optuna._internal.checks import check_integer
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import constraints_of, read_study_attrs, read_trial
@@ -44,14 +44,14 @@ class Generations:
 
     Raises:
         TypeError: A number is not an integer.
-        ValueError: `population_size` is below 1 or `n_elites` is not in [0, p − 1].
+        ValueError: `population_size` is not in [1, 10⁷] or `n_elites` not in [0, p − 1].
     """
 
     population_size: int
     n_elites: int
 
     def __post_init__(self) -> None:
-        check_integer("population_size", self.population_size, at_least=1)
+        check_integer("population_size", self.population_size, at_least=1, at_most=10_000_000)
         check_integer("n_elites", self.n_elites, at_least=0, at_most=self.population_size - 1)
         # NumPy's integers would reach the lineage records, which are JSON.
         object.__setattr__(self, "population_size", int(self.population_size))
@@ -67,7 +67,10 @@ class Generations:
         """
         attrs = read_study_attrs(study) if study_attrs is None else study_attrs
         record = GENERATIONS.of_study(study, attrs)
-        return None if record is None else cls(**record)
+        try:
+            return None if record is None else cls(**record)
+        except ValueError as error:  # numbers, but no arithmetic
+            raise GENERATIONS.unreadable(f"Study {study.study_name!r}", error) from None
 
     @classmethod
     def required(cls, study: Study) -> Generations:
@@ -205,10 +208,8 @@ class Lineage:
         lineage = cls(number, **record)
         for relative in lineage.parents:
             if not 0 <= relative < number:  # so every walk along parents ends
-                raise AttrError(
-                    f"Trial {number} has an attr {LINEAGE.key!r} that cannot be read: its parent "
-                    f"or mate, trial {relative}, does not come before it."
-                )
+                problem = f"its parent or mate, trial {relative}, does not come before it"
+                raise LINEAGE.unreadable(f"Trial {number}", problem)
         return lineage
 
     def record(self, token: str | None) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 __all__ = [
+    "attrs_at_start",
     "backend_of",
     "constraints_of",
     "fail",
@@ -32,6 +33,7 @@ __all__ = [
     "read_system_attrs",
     "read_trial",
     "remove_artifact",
+    "reports_so_far",
     "storage_of",
     "storage_url",
     "study_id_of",
@@ -102,6 +104,20 @@ def read_system_attrs(study: Study, trial: Trial | FrozenTrial) -> Mapping[str, 
     Trials that Optuna hands to samplers, and live trials, do not show attrs written since.
     """
     return study._storage.get_trial_system_attrs(trial._trial_id)
+
+
+def attrs_at_start(trial: Trial) -> Mapping[str, Any]:
+    """Return a trial's system attrs as they were when this live object of it was made.
+
+    Storages replace a trial's attrs and never change them in place, so this stays as it was. Its
+    copies, in other threads or processes, have it too.
+    """
+    return trial._cached_frozen_trial.system_attrs
+
+
+def reports_so_far(trial: Trial) -> Mapping[int, float]:
+    """Return what a live trial has reported, by step, and what it was given by an earlier run."""
+    return trial._cached_frozen_trial.intermediate_values
 
 
 def write_system_attr(study: Study, trial: Trial | FrozenTrial, key: str, value: Any) -> None:

@@ -23,6 +23,7 @@ from epbt_optuna.checkpoints.garbage import Garbage, find_garbage
 from epbt_optuna.checkpoints.inheritance import inherit_by
 from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
 from epbt_optuna.checkpoints.retention import Keep, Retention
+from epbt_optuna.checkpoints.running import AnyTrial, can_save, require_of_study
 from epbt_optuna.checkpoints.stores import Place, artifacts_in
 from epbt_optuna.checkpoints.verified import RecordedArtifacts
 
@@ -67,23 +68,27 @@ class CheckpointStore:
         self._artifacts = RecordedArtifacts(artifacts_in(store))
         self._retention = PerStudy(Retention)
 
-    def save(self, trial: Trial, state: Any, *, final: bool = True) -> None:
+    def save(self, trial: AnyTrial, state: Any, *, final: bool = True) -> None:
         """Save the state that children of this trial will start from.
 
         Call it before the trial ends. Every call replaces what the trial saved before.
 
         Args:
-            trial: The running trial.
+            trial: The live trial. With any other that an objective may be run again with, such
+                as `study.best_trial` or a `FixedTrial`, nothing is saved, and the log says so.
             state: As above. Tensors that share memory share it again when they are read.
             final: False for a checkpoint from within the generation: children never start from
                 it, but if the trial is cut off and retried, the retry does.
 
         Raises:
-            TypeError: The state holds something that could not be read back safely, or not as
-                it is; the message names its key. Nothing is written then.
+            TypeError: `trial` is no trial of an objective; or the state holds something that could
+                not be read back safely, or not as it is, and the message names its key. Nothing
+                is written then.
             ValueError: A tensor has no data.
             CheckpointError: The bytes could not be stored, or the trial has ended.
         """
+        if not can_save(trial):
+            return
         with needs("torch", "`CheckpointStore.save`"):
             from epbt_optuna.checkpoints.states import safe_state, write_state
 
@@ -93,7 +98,9 @@ class CheckpointStore:
             trial, "state", final, lambda file: write_state(file, safe, study, trial.number)
         )
 
-    def save_path(self, trial: Trial, path: str | os.PathLike[str], *, final: bool = True) -> None:
+    def save_path(
+        self, trial: AnyTrial, path: str | os.PathLike[str], *, final: bool = True
+    ) -> None:
         """Save a file or a folder that a framework wrote, in place of a state.
 
         For checkpoints of Lightning, Hugging Face or `torch.distributed.checkpoint`. The bytes
@@ -101,21 +108,24 @@ class CheckpointStore:
         the framework's affair: load them as safely as it allows.
 
         Args:
-            trial: The running trial.
+            trial: As for `save`.
             path: The file or folder; it may be deleted afterwards.
             final: As for `save`.
 
         Raises:
+            TypeError: `trial` is no trial of an objective.
             ValueError: There is no such file or folder, or it holds sockets or the like.
             CheckpointError: The bytes could not be stored, or the trial has ended.
         """
+        if not can_save(trial):
+            return
         source = local_path("path", path)
         check_packable(source)
         self._artifacts.write(trial, "files", final, lambda file: pack(source, file))
 
     def inherit(
         self,
-        trial: Trial,
+        trial: AnyTrial,
         *,
         map_location: Any = "cpu",
         missing: Literal["error", "fresh"] = "error",
@@ -124,15 +134,16 @@ class CheckpointStore:
         """Return the state that the trial starts from: its parent's; None for a founder.
 
         A trial that retries one that was cut off starts from what that one last saved with
-        `final=False`, if it did.
+        `final=False`, if it did; a trial never starts from what its own run has saved.
 
         Args:
-            trial: The running trial.
+            trial: The live trial. Others that an objective may be run again with, such as
+                `study.best_trial` or a `FixedTrial`, inherit None, with `missing="fresh"` only.
             map_location: Where tensors go, as for `torch.load`.
-            missing: What a parent that saved no checkpoint means. `"error"`: a forgotten
-                `save` must not silently train from scratch. `"fresh"`: start from fresh
-                weights. A parent that no sampler of ours bred (`study.add_trial`, another
-                sampler's trials) may always lack one.
+            missing: What a parent that saved no checkpoint means. `"error"`: a forgotten `save`,
+                or sampler when the study was opened, must not silently train from scratch.
+                `"fresh"`: start from fresh weights. A parent that no sampler of ours bred
+                (`study.add_trial`, another sampler's trials) may always lack one.
             mmap: Whether to map the file into memory (POSIX only; of an artifact store, the
                 downloaded copy). Tensors then stay on disk until they are used, and later writes
                 to the file show in them.
@@ -141,9 +152,11 @@ class CheckpointStore:
             The state, verified; None where the trial starts from fresh weights.
 
         Raises:
+            TypeError: `trial` is not live.
             ValueError: `missing` is neither `"error"` nor `"fresh"`, or `map_location` is a device
                 that is not here.
-            CheckpointError: The parent saved no checkpoint, or it is missing or damaged.
+            CheckpointError: The parent saved no checkpoint, or it is missing or damaged; or the
+                trial was asked by another sampler, in a study that one of ours has begun.
         """
         return inherit_by(
             trial, missing, lambda record: self._read_state(record, map_location, mmap)
@@ -151,7 +164,7 @@ class CheckpointStore:
 
     def inherit_path(
         self,
-        trial: Trial,
+        trial: AnyTrial,
         destination: str | os.PathLike[str],
         *,
         missing: Literal["error", "fresh"] = "error",
@@ -159,7 +172,7 @@ class CheckpointStore:
         """Restore the file or folder that the trial starts from; None for a founder.
 
         Args:
-            trial: The running trial.
+            trial: As for `inherit`.
             destination: Where the file or folder is put; must not exist yet.
             missing: As for `inherit`.
 
@@ -167,8 +180,9 @@ class CheckpointStore:
             `destination`, absolute, or None where the trial starts from fresh weights.
 
         Raises:
+            TypeError: As for `inherit`.
             ValueError: `destination` exists, or `missing` is neither `"error"` nor `"fresh"`.
-            CheckpointError: The parent saved no checkpoint, or it is missing or damaged.
+            CheckpointError: As for `inherit`.
         """
         target = local_path("destination", destination)
         if os.path.lexists(target):
@@ -186,9 +200,11 @@ class CheckpointStore:
             mmap: As for `inherit`.
 
         Raises:
+            TypeError: `trial` is no trial of a study.
             ValueError: `map_location` is a device that is not here.
             CheckpointError: The trial saved no checkpoint, or it is missing or damaged.
         """
+        require_of_study(trial)
         if isinstance(trial, Trial):
             attrs = read_system_attrs(trial.study, trial)
             record = CheckpointRecord.own(trial.number, attrs, StudyIdentity.of(trial.study))

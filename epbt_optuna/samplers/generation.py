@@ -30,6 +30,7 @@ from epbt_optuna._internal.optuna import (
     read_study_attrs,
 )
 from epbt_optuna._internal.per_study import PerStudy
+from epbt_optuna.checkpoints.misuse import warn_of_misuse
 from epbt_optuna.evolution import Evolution, Feasible
 from epbt_optuna.genome import contains, draw, own_value
 from epbt_optuna.population import Generations, Lineage, Population, PopulationHistory
@@ -253,7 +254,8 @@ class GenerationSampler(BaseGASampler):
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        """Pass a founder's result on to the initial sampler."""
+        """Pass a founder's result on to the initial sampler, and look what the trial has saved."""
+        warn_of_misuse(study, trial, state)
         initial_sampler = self._founders.sampler_for(trial)
         if initial_sampler is not None:
             initial_sampler.after_trial(without_stop(study), trial, state, values)

@@ -115,6 +115,9 @@ class ReplaySampler(BaseSampler):
         if position is None:
             raise ValueError(f"Trial {trial.number} is not one that a ReplaySampler has asked.")
         network, index = position
+        if network < 0 or not 0 <= index < len(self._schedule):
+            problem = f"the schedule has no step {index} of network {network}"
+            raise REPLAY_POSITION.unreadable(f"Trial {trial.number}", problem)
         return ReplayPosition(network, index, self._schedule.steps[index])
 
     def check_study(self, study: Study) -> None:
@@ -136,9 +139,9 @@ class ReplaySampler(BaseSampler):
         try:
             check_one_objective(self, study)
             identity = self._record_schedule(study, trial)
-            predecessor = self._predecessor(study, trial)
+            predecessor = self._predecessor(study, trial, identity)
             network, index = self._next(predecessor)
-            self._check_queued(study, trial, network, index)
+            self._check_queued(study, trial, identity, network, index)
         except BaseException as error:
             fail_refused(study, trial, error)
             raise
@@ -221,7 +224,9 @@ class ReplaySampler(BaseSampler):
             f"{self._schedule.study_name!r})"
         )
 
-    def _predecessor(self, study: Study, trial: FrozenTrial) -> FrozenTrial | None:
+    def _predecessor(
+        self, study: Study, trial: FrozenTrial, identity: StudyIdentity
+    ) -> FrozenTrial | None:
         """Return the replay's last COMPLETE trial."""
         newest = None
         for other in study.get_trials(deepcopy=False):
@@ -233,8 +238,7 @@ class ReplaySampler(BaseSampler):
                     "steps are trained one after another: give each worker a study of its own. "
                     "If no process works on it any more, pass it to `epbt_optuna.resume`."
                 )
-            is_of_replay = REPLAY_POSITION.of_trial(other.number, other.system_attrs) is not None
-            if other.state == TrialState.COMPLETE and is_of_replay:
+            if other.state == TrialState.COMPLETE and _has_position(other, identity):
                 newest = other
         return newest
 
@@ -245,7 +249,9 @@ class ReplaySampler(BaseSampler):
         is_last = done.index + 1 == len(self._schedule)
         return (done.network + 1, 0) if is_last else (done.network, done.index + 1)
 
-    def _check_queued(self, study: Study, trial: FrozenTrial, network: int, index: int) -> None:
+    def _check_queued(
+        self, study: Study, trial: FrozenTrial, identity: StudyIdentity, network: int, index: int
+    ) -> None:
         """Raise if an enqueued trial has params of its own, or a retry comes too late."""
         params = self._schedule.steps[index].params
         for name, value in fixed_params(study, trial).items():
@@ -254,8 +260,10 @@ class ReplaySampler(BaseSampler):
                     f"Trial {trial.number} was enqueued with {name}={value!r}, but trains step "
                     f"{index} of the schedule, which has {dict(params)}."
                 )
+        if not _has_position(trial, identity):
+            return
         retried = REPLAY_POSITION.of_trial(trial.number, trial.system_attrs)
-        if retried is not None and tuple(retried) != (network, index):
+        if tuple(retried) != (network, index):
             raise ValueError(
                 f"Trial {trial.number} retries step {retried[1]} of network {retried[0]}, which "
                 "another trial has trained since."
@@ -286,3 +294,12 @@ class ReplaySampler(BaseSampler):
                 "a study of its own."
             )
         return True
+
+
+def _has_position(trial: FrozenTrial, identity: StudyIdentity) -> bool:
+    """Tell whether a trial was asked in this replay, and has not come from another with its record.
+
+    The lineage, which is recorded together with the position, says so.
+    """
+    is_ours = Lineage.recorded(trial.number, trial.system_attrs, identity) is not None
+    return is_ours and REPLAY_POSITION.of_trial(trial.number, trial.system_attrs) is not None

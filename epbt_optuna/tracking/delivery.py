@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,6 +29,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.attrs import AttrError
 from epbt_optuna._internal.optuna import read_trial
+from epbt_optuna.checkpoints.reports import reports_of
 from epbt_optuna.lineage import summarize_generations
 from epbt_optuna.population import Generations, Lineage
 from epbt_optuna.tracking.experiment import Destination, Experiment
@@ -94,7 +96,9 @@ class Delivery:
             return  # the last two: a callback that was called by hand
         may_be_there = number in self._children if is_listed else _is_old(trial)
         run = self._find(number) if may_be_there or not is_first_try else None
-        content = TrialRun.of(trial, self._generations, self.experiment.identity)
+        identity = self.experiment.identity
+        reports = reports_of(trial, identity, partial(read_trial, self._study))
+        content = TrialRun.of(trial, self._generations, identity, reports)
         values, tags = content.values, {}
         parent = self._children.get(-1 if content.parent is None else content.parent)
         if run is None:
@@ -108,7 +112,7 @@ class Delivery:
             values = [value for value in values if (value.key, value.step) not in there]
         self.experiment.log(run_id, values, content.params)
         if self._destination.log_checkpoints:
-            if (model := bring_model(self.experiment, trial, run_id)) is not None:
+            if (model := bring_model(self.experiment, trial, run_id, len(reports))) is not None:
                 tags = {MODEL_TAG: model}
             if parent is not None and MODEL_TAG in parent.tags:
                 link_model(self.experiment, run_id, parent.tags[MODEL_TAG])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from posixpath import normpath
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.attrs import DEVICE, ERROR, Attr
 from epbt_optuna._internal.identity import StudyIdentity
+from epbt_optuna.checkpoints.reports import Report
 from epbt_optuna.lineage import GenerationSummary
 from epbt_optuna.population import Generations, Lineage
 
@@ -57,16 +59,29 @@ class TrialRun(NamedTuple):
 
     @classmethod
     def of(
-        cls, trial: FrozenTrial, generations: Generations | None, identity: StudyIdentity
+        cls,
+        trial: FrozenTrial,
+        generations: Generations | None,
+        identity: StudyIdentity,
+        reports: Sequence[Report] | None = None,
     ) -> TrialRun:
-        """Return a trial's run; `generations` is its study's arithmetic, if it has one."""
+        """Return a trial's run.
+
+        Args:
+            trial: The trial.
+            generations: Its study's arithmetic, if it has one.
+            identity: Its study's identity.
+            reports: What was reported of its network, see `reports_of`. Default: by this trial.
+        """
         start = milliseconds(trial.datetime_start or trial.datetime_complete)
         end = milliseconds(trial.datetime_complete)
         name, status = f"trial {trial.number}", _STATUSES[trial.state.name]
         params = {valid_key(k): text_of(str(v), _PARAM_LENGTH) for k, v in trial.params.items()}
         lineage = Lineage.recorded(trial.number, trial.system_attrs, identity)
         parent = None if lineage is None else lineage.parent
-        tags, values = _tags(trial, generations, lineage), _values(trial, start, end)
+        if reports is None:
+            reports = [Report(*report) for report in sorted(trial.intermediate_values.items())]
+        tags, values = _tags(trial, generations, lineage), _values(trial, reports, start, end)
         return cls(name, status, start, end, parent, params, tags, values)
 
 
@@ -93,13 +108,14 @@ def _tags(
     return users | {key: text_of(value) for key, value in ours.items() if value is not None}
 
 
-def _values(trial: FrozenTrial, start: int, end: int) -> list[MetricValue]:
+def _values(
+    trial: FrozenTrial, reports: Sequence[Report], start: int, end: int
+) -> list[MetricValue]:
     """Return what the trial reported, and its fitness at the last of these steps.
 
     Optuna keeps no time of a report; they are spread evenly over the trial. So whoever delivers
     a trial, and whenever, sends the very same values.
     """
-    reports = sorted(trial.intermediate_values.items())
     values = [
         MetricValue("intermediate_value", value, start + (end - start) * i // len(reports), step)
         for i, (step, value) in enumerate(reports, start=1)
