@@ -58,7 +58,8 @@ class EPBTSampler(GenerationSampler):
             an offspring that fails it is bred again, up to 100 times, then taken with a
             warning. Founders are held to it when `search_space` is given.
         initial_sampler: Any Optuna sampler for one objective, such as
-            `optuna.samplers.QMCSampler()`, to draw generation 0 in place of uniform draws.
+            `optuna.samplers.QMCSampler()`, to draw generation 0 in place of uniform draws. One that
+            stops a study when it has tried all there is does not stop this one.
         search_space: The variables and their distributions, where they are known beforehand.
             They then are drawn jointly for founders, which `feasible` and quasi-random initial
             samplers need; the objective must suggest the same ones.

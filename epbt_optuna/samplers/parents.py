@@ -25,9 +25,11 @@ class ParentSpace(dict[str, BaseDistribution]):
 
     def __init__(self, lineage: Lineage, parent: Genome) -> None:
         super().__init__(
-            (name, distribution)
-            for name, distribution in parent.distributions.items()
-            if isinstance(distribution, (FloatDistribution, IntDistribution))
+            {
+                name: distribution
+                for name, distribution in parent.distributions.items()
+                if isinstance(distribution, (FloatDistribution, IntDistribution))
+            }
         )
         self.lineage = lineage
         self.parent = parent
