@@ -34,8 +34,11 @@ _SPARSE_PARTS = {
 }
 
 
-def blocks_in(state: Any) -> list[Block]:
+def blocks_in(state: Any) -> tuple[list[Block], bool]:
     """Check a state, and return the memory of the tensors and arrays in it, each once.
+
+    Returns:
+        The memory, and whether there is anything of NumPy's.
 
     Raises:
         TypeError: A value could not be read back as it is; the message names its key.
@@ -43,12 +46,13 @@ def blocks_in(state: Any) -> list[Block]:
     """
     walk = _Walk()
     walk.visit(state, KeyPath(), 0)
-    return walk.blocks
+    return walk.blocks, walk.has_numpy
 
 
 class _Walk:
     def __init__(self) -> None:
         self.blocks: list[Block] = []
+        self.has_numpy = False
         self._seen: set[int] = set()
         self._open: set[int] = set()  # the containers that the walk is within
 
@@ -59,8 +63,10 @@ class _Walk:
         if kind is int:
             _check_size(value, path)
         elif isinstance(value, np.generic):
+            self.has_numpy = True
             _check_scalar(value, path)
         elif isinstance(value, np.dtype):
+            self.has_numpy = True
             _check_dtype(value, path)
         elif id(value) in self._open:
             raise TypeError(f"`{shown(path)}` must not hold itself: a state is a tree.")
@@ -89,6 +95,7 @@ class _Walk:
             self.blocks += _blocks_of(value, path)
             self._visit_attributes(value, path, depth)
         elif kind is np.ndarray:
+            self.has_numpy = True
             _check_dtype(value.dtype, path)
             self.blocks.append(_block_of_array(value, path))
         elif kind is not bytearray:

@@ -38,10 +38,12 @@ class SafeState:
     Attributes:
         state: The state itself.
         copies: By its `id`, a tensor without the memory that is not its own.
+        has_numpy: Whether there is anything of NumPy's in it.
     """
 
     state: Any
     copies: dict[int, torch.Tensor]
+    has_numpy: bool
 
 
 def safe_state(state: Any) -> SafeState:
@@ -54,11 +56,16 @@ def safe_state(state: Any) -> SafeState:
         TypeError: A value could not be read back as it is; the message names its key.
         ValueError: A tensor has no data.
     """
-    return SafeState(state, copies_of_views(blocks_in(state)))
+    blocks, has_numpy = blocks_in(state)
+    return SafeState(state, copies_of_views(blocks), has_numpy)
 
 
 def write_state(file: IO[bytes], safe: SafeState, study_name: str, trial: int) -> None:
     """Write a safe state, with its format and which trial of which study saved it."""
+    content = {"format": FORMAT, "study": study_name, "trial": trial, "state": safe.state}
+    if not safe.copies and not safe.has_numpy:
+        torch.save(content, file)
+        return
 
     class Pickler(pickle.Pickler):
         """Saves copies of views, and arrays as tensors; keeps what is one object one object."""
@@ -73,7 +80,6 @@ def write_state(file: IO[bytes], safe: SafeState, study_name: str, trial: int) -
         """What torch takes of a module like `pickle`."""
 
     PickleModule.Pickler = Pickler  # type: ignore[attr-defined]
-    content = {"format": FORMAT, "study": study_name, "trial": trial, "state": safe.state}
     torch.save(content, file, pickle_module=PickleModule)
 
 

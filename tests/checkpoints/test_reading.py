@@ -173,7 +173,7 @@ def test_what_rebuilds_arrays_refuses_what_would_not_be_one(
 ) -> None:
     """As in a file that somebody has written who can write its digest, too."""
     with monkeypatch.context() as without_checks:
-        without_checks.setattr(states, "blocks_in", lambda _: [])
+        without_checks.setattr(states, "blocks_in", lambda _: ([], True))
         checkpoints.save(trial, call())
     with pytest.raises(CheckpointError, match="torch cannot read it here"):
         checkpoints.load(trial)

@@ -299,10 +299,7 @@ def test_categories_that_json_does_not_have_are_refused_when_written() -> None:
 
 
 def nested(levels: int) -> Any:
-    document: Any = 1
-    for _ in range(levels):
-        document = {"a": document}
-    return document
+    return json.loads('{"a":' * levels + "1" + "}" * levels)
 
 
 def edit(change: Callable[[Any], None]) -> str:
