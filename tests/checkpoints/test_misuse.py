@@ -69,6 +69,11 @@ def saves_only_what_is_good(checkpoints: CheckpointStore, trial: optuna.Trial) -
         checkpoints.save(trial, {})
 
 
+def only_offspring_save(checkpoints: CheckpointStore, trial: optuna.Trial) -> None:
+    if trial.number >= 4:  # so their parents have nothing that they could inherit
+        checkpoints.save(trial, {})
+
+
 def run(
     use: Callable[[CheckpointStore, optuna.Trial], None],
     checkpoints: CheckpointStore,
@@ -193,3 +198,11 @@ def test_several_workers_warn_once(
     for workers in (1, 4):
         optimize(study, objective, n_trials=6, workers=workers, engine="thread")
     assert len(warnings_in(caplog)) == 1
+
+
+def test_nor_offspring_whose_parents_have_no_checkpoint(
+    checkpoints: CheckpointStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = optuna.create_study(sampler=EPBTSampler(4, seed=0))
+    run(only_offspring_save, checkpoints, study, 6)
+    assert warnings_in(caplog) == []

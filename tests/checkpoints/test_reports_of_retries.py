@@ -168,18 +168,23 @@ def test_every_epoch_that_a_network_was_trained_for_counts_once(
     assert found == list(range(epoch + last))
 
 
+@pytest.mark.parametrize("n_retries", [1, 2])
 def test_a_retry_that_starts_from_the_parent_has_its_own_reports_only(
-    study: optuna.Study, checkpoints: CheckpointStore, tmp_path: Path
+    study: optuna.Study, checkpoints: CheckpointStore, tmp_path: Path, n_retries: int
 ) -> None:
     trial = study.ask()
     train(checkpoints, trial, range(6), save_at=3)
+    for _ in range(n_retries - 1):  # what the last one goes on with is copied to the next
+        trial = resumed(study, trial)
+        assert checkpoints.inherit(trial) == {"epoch": 4}
     for file in (tmp_path / "checkpoints").iterdir():
         file.unlink()
-    again = resumed(study, trial)
-    assert checkpoints.inherit(again) is None
-    train(checkpoints, again, range(8))
-    study.tell(again, 1.0)
-    assert n_reports(study, again.number) == 8
+    trial = resumed(study, trial)
+    assert checkpoints.inherit(trial) is None
+    train(checkpoints, trial, range(4, 8))
+    study.tell(trial, 1.0)
+    assert [value for _, value in reports(study, trial.number)] == list(range(4, 8))
+    assert n_reports(study, trial.number) == 4
 
 
 def test_a_partial_checkpoint_of_an_earlier_version_brings_no_reports(
