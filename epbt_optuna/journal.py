@@ -8,8 +8,10 @@ a journal cannot be read any more.
 
 from __future__ import annotations
 
+import logging
 import mmap
 import os
+import threading
 
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
@@ -18,6 +20,9 @@ if os.name == "posix":
     import fcntl
 
 __all__ = ["JournalLock", "journal_storage"]
+
+_logger = logging.getLogger("epbt_optuna.journal")
+_LOG_SECONDS = 10.0
 
 
 def journal_storage(path: str | os.PathLike[str]) -> JournalStorage:
@@ -41,9 +46,10 @@ def journal_storage(path: str | os.PathLike[str]) -> JournalStorage:
 class JournalLock(JournalFileOpenLock):
     """Locks a journal file itself, by `flock`: the lock ends with the process that holds it.
 
-    Nobody ever waits for the dead. When the last line was cut short by the death of its writer,
-    it is cut off before anybody writes behind it; what it said had not been confirmed to anybody.
-    All workers on a journal must use the same kind of lock: see `journal_storage`.
+    Nobody ever waits for the dead; whoever waits for more than ten seconds says so in the log. When
+    the last line was cut short by the death of its writer, it is cut off before anybody writes
+    behind it; what it said had not been confirmed to anybody. All workers on a journal must use the
+    same kind of lock: see `journal_storage`.
 
     For POSIX systems, and file systems on which `flock` works: local ones, and NFS from version
     4 on.
@@ -61,13 +67,26 @@ class JournalLock(JournalFileOpenLock):
         """Wait until nobody else holds the lock, and hold it; always returns True."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self._wait_for(descriptor)
             _cut_off_torn_line(descriptor)
         except BaseException:
             os.close(descriptor)
             raise
         self._descriptor = descriptor
         return True
+
+    def _wait_for(self, descriptor: int) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            message = "Waiting for the lock of %s, which another process or thread holds."
+            timer = threading.Timer(_LOG_SECONDS, _logger.warning, (message, self._path))
+            timer.daemon = True  # nobody who gives up waiting is to wait for it
+            timer.start()
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            finally:
+                timer.cancel()
 
     def release(self) -> None:
         """Let go of the lock.
