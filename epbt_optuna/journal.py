@@ -9,8 +9,10 @@ a journal cannot be read any more.
 from __future__ import annotations
 
 import json
+import logging
 import mmap
 import os
+import threading
 from pathlib import Path
 
 from optuna.storages import JournalStorage
@@ -25,6 +27,8 @@ __all__ = ["JournalLock", "journal_storage"]
 
 _START = b'{"op_code":'  # of each line that Optuna writes
 _LONGEST_FIRST_LINE = 1 << 20
+_logger = logging.getLogger("epbt_optuna.journal")
+_LOG_SECONDS = 10.0
 
 
 def journal_storage(path: str | os.PathLike[str]) -> JournalStorage:
@@ -53,9 +57,10 @@ def journal_storage(path: str | os.PathLike[str]) -> JournalStorage:
 class JournalLock(JournalFileOpenLock):
     """Locks a journal file itself, by `flock`: the lock ends with the process that holds it.
 
-    Nobody ever waits for the dead. When the last line was cut short by the death of its writer,
-    it is cut off before anybody writes behind it; what it said had not been confirmed to anybody.
-    All workers on a journal must use the same kind of lock: see `journal_storage`.
+    Nobody ever waits for the dead; whoever waits for more than ten seconds says so in the log. When
+    the last line was cut short by the death of its writer, it is cut off before anybody writes
+    behind it; what it said had not been confirmed to anybody. All workers on a journal must use the
+    same kind of lock: see `journal_storage`.
 
     For POSIX systems, and file systems on which `flock` works: local ones, and NFS from version
     4 on.
@@ -80,13 +85,26 @@ class JournalLock(JournalFileOpenLock):
         """
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self._wait_for(descriptor)
             _cut_off_torn_line(self._path, descriptor)
         except BaseException:
             os.close(descriptor)
             raise
         self._descriptor = descriptor
         return True
+
+    def _wait_for(self, descriptor: int) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            message = "Waiting for the lock of %s, which another process or thread holds."
+            timer = threading.Timer(_LOG_SECONDS, _logger.warning, (message, self._path))
+            timer.daemon = True  # nobody who gives up waiting is to wait for it
+            timer.start()
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            finally:
+                timer.cancel()
 
     def release(self) -> None:
         """Let go of the lock.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pickle
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import optuna
 import pytest
 
+from epbt_optuna import journal
 from epbt_optuna.journal import JournalLock, journal_storage
 
 LINE = b'{"op_code":0,"worker_id":"w","study_name":"s","directions":[1]}\n'
@@ -40,6 +43,25 @@ def test_only_one_at_a_time_holds_the_lock(path: Path) -> None:
         thread.join()
     assert most == 1
     assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_who_waits_long_for_the_lock_says_so(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(journal, "_LOG_SECONDS", 0.0)
+    holder, other = JournalLock(path), JournalLock(path)
+    holder.acquire()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(other.acquire)
+        while not caplog.records:
+            time.sleep(0.01)
+        assert not waiting.done()
+        holder.release()
+        assert waiting.result()
+    assert caplog.messages == [
+        f"Waiting for the lock of {path}, which another process or thread holds."
+    ]
+    other.release()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ Only this file and `optuna_loop.py` have any; `tests/contract/test_private_names
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from optuna.distributions import (
     _convert_old_distribution_to_new_distribution,
 )
 from optuna.samplers import BaseSampler, PartialFixedSampler
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -29,6 +30,7 @@ __all__ = [
     "keep_with",
     "kept_with",
     "make_room",
+    "make_sqlite_path_absolute",
     "read_study_attrs",
     "read_system_attrs",
     "read_trial",
@@ -52,6 +54,24 @@ def storage_of(study: Study) -> BaseStorage:
 def storage_url(study: Study) -> str:
     """Return the URL of the study's relational database; empty for any other storage."""
     return str(getattr(backend_of(study._storage), "url", ""))
+
+
+def make_sqlite_path_absolute(study: Study) -> None:
+    """Let copies of the study's storage find a relative SQLite file from any folder.
+
+    Its own connections do: the path was made absolute when the storage was opened, and the database
+    itself knows which it was, wherever this process has gone since.
+    """
+    storage = backend_of(study._storage)
+    if not isinstance(storage, RDBStorage) or storage.engine.dialect.name != "sqlite":
+        return
+    url = storage.engine.url
+    if url.database is None or os.path.isabs(url.database) or "uri" in url.query:
+        return
+    with storage.engine.connect() as connection:
+        _, _, path = next(iter(connection.exec_driver_sql("PRAGMA database_list")))
+    if path:  # else it is in memory
+        storage.url = url.set(database=path).render_as_string(hide_password=False)
 
 
 def backend_of(storage: BaseStorage) -> Any:

@@ -24,6 +24,7 @@ __all__ = [
     "fail_stale",
     "has_heartbeat",
     "heartbeat",
+    "heartbeat_interval",
     "is_optimizing",
     "optimizing",
     "reopen_trial",
@@ -127,6 +128,12 @@ def fail_lost_trial(study: Study, trial_id: int) -> None:
 def heartbeat(study: Study, trial_id: int) -> AbstractContextManager[None]:
     """Record heartbeats of a running trial, where the storage was told to."""
     return get_heartbeat_thread(trial_id, study._storage)  # type: ignore[return-value]
+
+
+def heartbeat_interval(study: Study) -> float | None:
+    """Return the seconds between two heartbeats of a trial; None where there are none."""
+    storage = study._storage
+    return storage.get_heartbeat_interval() if isinstance(storage, BaseHeartbeat) else None
 
 
 def fail_stale(study: Study) -> None:

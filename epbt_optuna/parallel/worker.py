@@ -30,9 +30,11 @@ from epbt_optuna._internal.optuna_loop import (
 )
 from epbt_optuna.parallel.devices import current_device_name
 
-__all__ = ["Objective", "Outcome", "Work", "note"]
+__all__ = ["Objective", "Outcome", "Work", "note", "shortened"]
 
 Objective: TypeAlias = Callable[[Trial], Any]
+
+_MOST_CHARACTERS = 20_000  # of an error
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,13 @@ class Outcome:
     Attributes:
         failure: Why it failed, in words; None if it did not.
         error: What its objective raised and nobody catches: the run is to end with it.
+        left: Whether its objective wanted to end the worker, by `sys.exit` or a KeyboardInterrupt.
         stopped: Whether its objective called `study.stop()`.
     """
 
     failure: str | None = None
     error: BaseException | None = None
+    left: bool = False
     stopped: bool = False
 
 
@@ -76,7 +80,7 @@ class Work:
                 trial = ask_again(self.study, asked) if isinstance(asked, int) else asked
                 return replace(self._run(trial), stopped=stop_requested(self.study))
         except Exception as error:  # of the storage or the sampler: `catch` is for objectives
-            return Outcome(failure=traceback.format_exc(), error=error)
+            return Outcome(failure=shortened(traceback.format_exc()), error=error)
 
     def _run(self, trial: Trial) -> Outcome:
         value, state, outcome = None, None, Outcome()
@@ -88,24 +92,36 @@ class Work:
                 value = self.objective(trial)
             except TrialPruned:
                 state = TrialState.PRUNED
-            except UpdateFinishedTrialError:  # as stale, say: nobody else is to suffer for it
+            except KeyboardInterrupt:  # not the driver's own, which alone ends the run
                 state = TrialState.FAIL
-                if not trial.storage.get_trial(trial_id).state.is_finished():
-                    raise
-            except KeyboardInterrupt as error:
-                state = TrialState.FAIL
-                outcome = Outcome(failure="It was interrupted.", error=error)
+                outcome = Outcome("It was interrupted.", left=True)
+            except SystemExit as error:  # is left to the driver, as if the worker had died
+                failure = shortened(f"Its objective raised {error!r}.")
+                note(self.study, trial, ERROR, failure)
+                return Outcome(failure, left=True)
             except BaseException as error:
                 state = TrialState.FAIL
-                caught = isinstance(error, self.catch)
-                outcome = Outcome(traceback.format_exc(), None if caught else error)
+                # What was finished from outside, as stale, say, cannot report or save any more;
+                # nobody else is to suffer for that.
+                if not trial.storage.get_trial(trial_id).state.is_finished():
+                    caught = isinstance(error, self.catch)
+                    outcome = Outcome(shortened(traceback.format_exc()), None if caught else error)
             if outcome.failure is not None:
                 note(self.study, trial, ERROR, outcome.failure)
         refusal = tell(self.study, trial, value, state)
-        return outcome if refusal is None else Outcome(failure=refusal)
+        return outcome if refusal is None else Outcome(failure=shortened(refusal))
 
 
 def note(study: Study, trial: Trial | FrozenTrial, attr: Attr, text: str) -> None:
     """Note something about a running trial in it, for trackers to show."""
     with suppress(UpdateFinishedTrialError):
         attr.write_to_trial(study, trial, text)
+
+
+def shortened(text: str) -> str:
+    """Return an error without its middle, if it is long: some carry the data that they refuse."""
+    n_left_out = len(text) - _MOST_CHARACTERS
+    if n_left_out <= 0:
+        return text
+    half = _MOST_CHARACTERS // 2
+    return f"{text[:half]}\n[{n_left_out} characters are left out]\n{text[-half:]}"
