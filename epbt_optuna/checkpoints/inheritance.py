@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar
 
@@ -11,13 +10,14 @@ from optuna import Trial
 from epbt_optuna._internal.attrs import AttrError
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import read_system_attrs, read_trial
+from epbt_optuna._internal.text import get_logger
 from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
 from epbt_optuna.population import Lineage
 
 __all__ = ["inherit_by"]
 
 _T = TypeVar("_T")
-_logger = logging.getLogger("epbt_optuna.checkpoints")
+_logger = get_logger("epbt_optuna.checkpoints")
 
 
 def inherit_by(

@@ -28,6 +28,7 @@ from epbt_optuna._internal.optuna_loop import (
     stop_requested,
     tell,
 )
+from epbt_optuna._internal.text import cut
 from epbt_optuna.parallel.devices import current_device_name
 
 __all__ = ["Objective", "Outcome", "Work", "note"]
@@ -48,6 +49,10 @@ class Outcome:
     failure: str | None = None
     error: BaseException | None = None
     stopped: bool = False
+
+    def __post_init__(self) -> None:
+        if self.failure is not None:  # it is stored in the trial, logged, and sent to the driver
+            object.__setattr__(self, "failure", cut(self.failure))
 
 
 @dataclass(frozen=True)

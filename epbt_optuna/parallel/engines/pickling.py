@@ -9,9 +9,12 @@ import cloudpickle
 from optuna.storages import InMemoryStorage
 
 from epbt_optuna._internal.optuna import storage_of, storage_url, study_id_of
+from epbt_optuna._internal.text import cut
 from epbt_optuna.parallel.worker import Outcome, Work
 
 __all__ = ["loaded", "packed", "pickled", "unpacked"]
+
+_MOST_BYTES = 1_000_000  # of an error
 
 
 def pickled(work: Work) -> bytes:
@@ -88,16 +91,20 @@ class _WorkerTraceback(Exception):  # noqa: N818, a text, not a mistake
 def packed(outcome: Outcome) -> bytes:
     """Return an outcome as bytes for another process.
 
-    An error may refuse to be pickled, or to be unpickled again: then its text has to do.
+    An error may refuse to be pickled, or to be unpickled again, or carry a batch of data along:
+    then its text has to do.
     """
     if outcome.error is not None:
         try:
-            cloudpickle.loads(cloudpickle.dumps(outcome.error))
+            data = cloudpickle.dumps(outcome.error)
+            cloudpickle.loads(data)
+            can_travel = len(data) <= _MOST_BYTES
         except Exception:
+            can_travel = False
+        if not can_travel:
             text = "".join(traceback.format_exception_only(outcome.error)).strip()
-            outcome = replace(outcome, error=RuntimeError(text))
-    data: bytes = cloudpickle.dumps(outcome)
-    return data
+            outcome = replace(outcome, error=RuntimeError(cut(text)))
+    return bytes(cloudpickle.dumps(outcome))
 
 
 def unpacked(data: bytes) -> Outcome:
