@@ -255,7 +255,10 @@ class GenerationSampler(BaseGASampler):
 
     def _draw(self, trial: FrozenTrial, name: str, distribution: BaseDistribution) -> Any:
         """Draw one variable from a stream of its own: the order of suggestions is the user's."""
-        return draw(distribution, self._rng(trial.number, _DRAW, zlib.crc32(name.encode())))
+        return draw(
+            distribution,
+            self._rng(trial.number, _DRAW, zlib.crc32(name.encode(errors="surrogatepass"))),
+        )
 
     def _initial_sampler_for(self, trial: FrozenTrial) -> BaseSampler | None:
         return self._initial_sampler if self._generations.of(trial.number) == 0 else None
