@@ -22,11 +22,11 @@ def print_running(study: Study, numbers: Sequence[int]) -> None:
         ValueError: One of the numbers is not of a running trial.
     """
     trials = _running(study, numbers)
+    generations = Generations.recorded(study)
     terminal = console()
     terminal.print(f"{study.study_name}: {len(trials)} trials running", style="bold")
     if not trials:
         return
-    generations = Generations.recorded(study)
     rows: list[Row] = []
     for trial in trials:
         began = trial.datetime_start

@@ -9,6 +9,7 @@ from optuna import Study
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from epbt_optuna._internal.attrs import LINEAGE, AttrError
 from epbt_optuna._internal.checks import check_integer
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
@@ -96,9 +97,17 @@ class History:
         """Return where a trial comes from, as it was recorded; None if we did not breed it.
 
         Raises:
-            ValueError: The record cannot be read, or its parent or mate comes after the trial.
+            ValueError: The record cannot be read, or its parent or mate is of no generation before
+                the trial's.
         """
-        return Lineage.recorded(trial.number, trial.system_attrs, self.identity)
+        lineage = Lineage.recorded(trial.number, trial.system_attrs, self.identity)
+        for relative in () if lineage is None else lineage.parents:
+            if self.generations.of(relative) >= self.generations.of(trial.number):
+                raise AttrError(
+                    f"Trial {trial.number} has an attr {LINEAGE.key!r} that cannot be read: its "
+                    f"parent or mate, trial {relative}, is not of an earlier generation."
+                )
+        return lineage
 
     def trial(self, trial: FrozenTrial | int | None) -> FrozenTrial:
         """Return one of the trials: the best by default.
