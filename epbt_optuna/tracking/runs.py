@@ -231,7 +231,7 @@ def valid_key(name: str, *, keeps_case: bool = True) -> str:
     if normpath(key) != key or key.startswith(("/", "..")) or key == ".":  # MLflow makes it a path
         key = key.replace("/", "_").lstrip(".")
     is_distinct = keeps_case or (key.isascii() and key == key.lower().rstrip())
-    is_itself = is_distinct and not re.search("_[0-9a-f]{8}$", key)
+    is_itself = key and is_distinct and not re.search("_[0-9a-f]{8}$", key)
     return fitted(name, key, _KEY_LENGTH) if is_itself else _hashed(name, key, _KEY_LENGTH)
 
 

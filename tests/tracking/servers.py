@@ -89,7 +89,7 @@ def ignoring_case(database: Path, copy: Path) -> None:
     """Copy a database into one that compares names as MySQL and SQL Server do."""
     with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(copy)) as target:
         script = "\n".join(source.iterdump())
-        key = "key VARCHAR(250)"
+        key = '"key" VARCHAR(250)'
         assert key in script
         target.executescript(script.replace(key, f"{key} COLLATE NOCASE"))
 

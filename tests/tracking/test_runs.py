@@ -106,8 +106,10 @@ def test_where_case_is_ignored_a_name_with_capitals_or_accents_has_a_hash(name: 
 
 
 def test_a_users_tag_cannot_take_the_place_of_mlflows_or_ours() -> None:
-    names = ("mlflow.x", "user.mlflow.x", "user.user.mlflow.x", "..mlflow.x", "EPBT.trial")
-    names += ("epbt.trial", "user.epbt.trial", "x", "user.x")
+    names = [
+        *("mlflow.x", "user.mlflow.x", "user.user.mlflow.x", "..mlflow.x", "EPBT.trial"),
+        *("epbt.trial", "user.epbt.trial", "x", "user.x"),
+    ]
     tags = [user_tag(name) for name in names]
     assert len(set(tags)) == len(names)
     assert not any(tag.lower().startswith(("mlflow.", "epbt.")) for tag in tags)
