@@ -76,7 +76,7 @@ def test_a_name_that_mlflow_takes_stays_as_it_is(name: str) -> None:
 )
 def test_another_name_becomes_one_that_mlflow_takes(name: str, start: str) -> None:
     key = valid_key(name)
-    _validate_metric_name(key)
+    _validate_metric_name(key)  # type: ignore[no-untyped-call]
     assert re.fullmatch(re.escape(start) + "[0-9a-f]{8}", key)
 
 
@@ -93,7 +93,7 @@ def test_another_name_becomes_one_that_mlflow_takes(name: str, start: str) -> No
 def test_different_names_stay_different(one: str, other: str) -> None:
     assert valid_key(one) != valid_key(other)
     assert valid_key(valid_key(one)) != valid_key(one)  # that is another name
-    _validate_metric_name(valid_key(one))
+    _validate_metric_name(valid_key(one))  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_different_names_stay_different(one: str, other: str) -> None:
 )
 def test_where_case_is_ignored_a_name_with_capitals_or_accents_has_a_hash(name: str) -> None:
     key = valid_key(name, keeps_case=False)
-    _validate_metric_name(key)
+    _validate_metric_name(key)  # type: ignore[no-untyped-call]
     assert key == name if name == "lr" else re.fullmatch(f"{name}_[0-9a-f]{{8}}", key)
 
 
