@@ -200,13 +200,10 @@ def generation_run(
         for name, value in best.params.items():
             is_category = isinstance(best.distributions[name], CategoricalDistribution)
             key = valid_key(f"{'epbt.' * is_category}best.{name}", keeps_case=keeps_case)
-            try:
-                if is_category:
-                    tags[key] = text_of(value)
-                else:
-                    values[key] = float(value)
-            except Exception as error:
-                leave_out(f"param {name!r} of the best", type(error).__name__)
+            if is_category:
+                tags[key] = text_of(value)
+            else:
+                values[key] = float(value)
     step = summary.generation
     return [MetricValue(key, value, end, step) for key, value in values.items()], tags
 
