@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pickle
 
+import optuna
+
 from epbt_optuna.parallel.engines.pickling import packed, unpacked
 from epbt_optuna.parallel.worker import Outcome, Work
-from tests.parallel.runs import make_study
 
 
 def test_what_is_stored_of_an_error_is_its_beginning_and_its_end() -> None:
-    study = make_study()
+    study = optuna.create_study()
     trial = study.ask()
 
     def fail(_: object) -> float:
