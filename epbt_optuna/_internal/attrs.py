@@ -7,7 +7,6 @@ sense of is an `AttrError` that names the study or trial and the key.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -18,6 +17,7 @@ from optuna import Study, Trial
 from optuna.trial import FrozenTrial
 
 from epbt_optuna._internal.optuna import write_study_attr, write_system_attr
+from epbt_optuna._internal.text import get_logger
 
 __all__ = [
     "CHECKPOINT",
@@ -39,7 +39,7 @@ __all__ = [
 
 Types: TypeAlias = tuple[type, ...]
 
-_logger = logging.getLogger("epbt_optuna")
+_logger = get_logger("epbt_optuna")
 
 
 class AttrError(ValueError):

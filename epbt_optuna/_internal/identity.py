@@ -122,7 +122,8 @@ def retried_numbers(system_attrs: Mapping[str, Any]) -> list[int]:
 
     Optuna's heartbeat writes `failed_trial`, the first of them, and `retry_history`, all of them.
     """
-    recorded = [system_attrs.get("failed_trial"), *system_attrs.get("retry_history", ())]
+    history = system_attrs.get("retry_history")
+    recorded = [system_attrs.get("failed_trial"), *(history if isinstance(history, list) else ())]
     return [number for number in recorded if isinstance(number, int)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar
 
@@ -16,6 +15,7 @@ from epbt_optuna._internal.optuna import (
     read_system_attrs,
     read_trial,
 )
+from epbt_optuna._internal.text import get_logger
 from epbt_optuna.checkpoints.calls import note_call
 from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord, was_bred_here
 from epbt_optuna.checkpoints.reports import record_earlier_run
@@ -25,7 +25,7 @@ from epbt_optuna.population import Generations, Lineage
 __all__ = ["inherit_by"]
 
 _T = TypeVar("_T")
-_logger = logging.getLogger("epbt_optuna.checkpoints")
+_logger = get_logger("epbt_optuna.checkpoints")
 
 
 def inherit_by(

@@ -7,7 +7,6 @@ that are not there.
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 
 from epbt_optuna._internal.identity import StudyIdentity, prefix_of
 from epbt_optuna._internal.optuna import read_system_attrs
+from epbt_optuna._internal.text import get_logger
 from epbt_optuna.checkpoints.artifacts import Artifacts
 from epbt_optuna.checkpoints.format import FORMAT, UnreadableError, check_format
 from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
@@ -27,7 +27,7 @@ from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
 __all__ = ["RecordedArtifacts"]
 
 _BLOCK = 1 << 20
-_logger = logging.getLogger("epbt_optuna.checkpoints")
+_logger = get_logger("epbt_optuna.checkpoints")
 
 
 class RecordedArtifacts:

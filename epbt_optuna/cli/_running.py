@@ -26,6 +26,7 @@ def print_running(study: Study, numbers: Sequence[int]) -> None:
         ValueError: One of the numbers is not of a running trial.
     """
     trials = _running(study, numbers)
+    generations = Generations.recorded(study)
     terminal = console()
     terminal.print(f"{study.study_name}: {len(trials)} trials running", style="bold")
     if not trials:

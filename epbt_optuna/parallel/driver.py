@@ -12,7 +12,6 @@ and leaves the trial as it is.
 from __future__ import annotations
 
 import copy
-import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -30,6 +29,7 @@ from epbt_optuna._internal.optuna_loop import (
     heartbeat_interval,
     stop_requested,
 )
+from epbt_optuna._internal.text import get_logger
 from epbt_optuna.parallel.deaths import Deaths
 from epbt_optuna.parallel.engines.protocol import Engine, WorkerDied
 from epbt_optuna.parallel.interrupts import Interrupts
@@ -41,7 +41,7 @@ __all__ = ["Callback", "Driver"]
 
 Callback: TypeAlias = Callable[[Study, FrozenTrial], None]
 
-_logger = logging.getLogger("epbt_optuna.parallel")
+_logger = get_logger("epbt_optuna.parallel")
 _POLL_SECONDS = 0.5  # while the trials of other drivers run
 
 

@@ -28,13 +28,12 @@ from epbt_optuna._internal.optuna_loop import (
     stop_requested,
     tell,
 )
+from epbt_optuna._internal.text import cut
 from epbt_optuna.parallel.devices import current_device_name
 
-__all__ = ["Objective", "Outcome", "Work", "note", "shortened"]
+__all__ = ["Objective", "Outcome", "Work", "note"]
 
 Objective: TypeAlias = Callable[[Trial], Any]
-
-_MOST_CHARACTERS = 20_000  # of an error
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,10 @@ class Outcome:
     error: BaseException | None = None
     left: bool = False
     stopped: bool = False
+
+    def __post_init__(self) -> None:
+        if self.failure is not None:  # it is stored in the trial, logged, and sent to the driver
+            object.__setattr__(self, "failure", cut(self.failure))
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Work:
                 trial = ask_again(self.study, asked) if isinstance(asked, int) else asked
                 return replace(self._run(trial), stopped=stop_requested(self.study))
         except Exception as error:  # of the storage or the sampler: `catch` is for objectives
-            return Outcome(failure=shortened(traceback.format_exc()), error=error)
+            return Outcome(failure=traceback.format_exc(), error=error)
 
     def _run(self, trial: Trial) -> Outcome:
         value, state, outcome = None, None, Outcome()
@@ -96,7 +99,7 @@ class Work:
                 state = TrialState.FAIL
                 outcome = Outcome("It was interrupted.", left=True)
             except SystemExit as error:  # is left to the driver, as if the worker had died
-                failure = shortened(f"Its objective raised {error!r}.")
+                failure = f"Its objective raised {error!r}."
                 note(self.study, trial, ERROR, failure)
                 return Outcome(failure, left=True)
             except BaseException as error:
@@ -105,23 +108,14 @@ class Work:
                 # nobody else is to suffer for that.
                 if not trial.storage.get_trial(trial_id).state.is_finished():
                     caught = isinstance(error, self.catch)
-                    outcome = Outcome(shortened(traceback.format_exc()), None if caught else error)
+                    outcome = Outcome(traceback.format_exc(), None if caught else error)
             if outcome.failure is not None:
                 note(self.study, trial, ERROR, outcome.failure)
         refusal = tell(self.study, trial, value, state)
-        return outcome if refusal is None else Outcome(failure=shortened(refusal))
+        return outcome if refusal is None else Outcome(failure=refusal)
 
 
 def note(study: Study, trial: Trial | FrozenTrial, attr: Attr, text: str) -> None:
     """Note something about a running trial in it, for trackers to show."""
     with suppress(UpdateFinishedTrialError):
         attr.write_to_trial(study, trial, text)
-
-
-def shortened(text: str) -> str:
-    """Return an error without its middle, if it is long: some carry the data that they refuse."""
-    n_left_out = len(text) - _MOST_CHARACTERS
-    if n_left_out <= 0:
-        return text
-    half = _MOST_CHARACTERS // 2
-    return f"{text[:half]}\n[{n_left_out} characters are left out]\n{text[-half:]}"

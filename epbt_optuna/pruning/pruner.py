@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-import optuna
 from optuna import Study
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
@@ -21,6 +20,7 @@ from epbt_optuna._internal.checks import check_integer, check_number
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import read_trial
 from epbt_optuna._internal.per_study import PerStudy
+from epbt_optuna._internal.text import get_logger
 from epbt_optuna.pruning.reports import Reports
 from epbt_optuna.pruning.standing import Standing
 from epbt_optuna.samplers.generation import GenerationSampler
@@ -32,7 +32,7 @@ _MOST_KEPT = 1024  # finished trials of a study
 _LOST = (TrialState.PRUNED, TrialState.FAIL)
 
 # Below Optuna's own logger: a reason appears beside Optuna's "Trial 7 pruned."
-_logger = optuna.logging.get_logger("optuna.epbt_optuna.pruning")
+_logger = get_logger("optuna.epbt_optuna.pruning")
 
 
 class EPBTPruner(BasePruner):

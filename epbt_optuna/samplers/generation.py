@@ -282,7 +282,10 @@ class GenerationSampler(BaseGASampler):
 
     def _draw(self, trial: FrozenTrial, name: str, distribution: BaseDistribution) -> Any:
         """Draw one variable from a stream of its own: the order of suggestions is the user's."""
-        return draw(distribution, self._rng(trial.number, _DRAW, zlib.crc32(name.encode())))
+        return draw(
+            distribution,
+            self._rng(trial.number, _DRAW, zlib.crc32(name.encode(errors="surrogatepass"))),
+        )
 
     def _rng(self, *key: int) -> np.random.Generator:
         """Return `np.random.default_rng([seed, *key])`, for which NumPy takes a third longer."""

@@ -14,7 +14,8 @@ from epbt_optuna._internal.optuna import (
     storage_url,
     study_id_of,
 )
-from epbt_optuna.parallel.worker import Outcome, Work, shortened
+from epbt_optuna._internal.text import cut
+from epbt_optuna.parallel.worker import Outcome, Work
 
 __all__ = ["loaded", "packed", "pickled", "unpacked"]
 
@@ -108,9 +109,8 @@ def packed(outcome: Outcome) -> bytes:
             is_sent = False
         if not is_sent:
             text = "".join(traceback.format_exception_only(outcome.error)).strip()
-            outcome = replace(outcome, error=RuntimeError(shortened(text)))
-    data: bytes = cloudpickle.dumps(outcome)
-    return data
+            outcome = replace(outcome, error=RuntimeError(cut(text)))
+    return bytes(cloudpickle.dumps(outcome))
 
 
 def unpacked(data: bytes) -> Outcome:
