@@ -239,11 +239,11 @@ class PopulationHistory:
         with self._lock:
             return self._population(study, generation)
 
-    def newest(self, study: Study, generation: int) -> Population:
-        """Return M_g as far as it is known, else the newest population before it with anybody."""
+    def newest(self, study: Study, *generations: int) -> list[Population]:
+        """Return each M_g as far as it is known, else the newest before it with anybody."""
         with self._lock:
-            self._population(study, generation)
-            return self._newest(generation)
+            self._population(study, max(generations))
+            return [self._newest(generation) for generation in generations]
 
     def parents(self, study: Study, generation: int) -> Population:
         """Return those whom an offspring of this generation may have as parents.

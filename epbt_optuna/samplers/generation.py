@@ -22,6 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.attrs import LINEAGE
 from epbt_optuna._internal.checks import check_integer, check_one_objective
+from epbt_optuna._internal.choosing import choose_in_time
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import fixed_params, read_study_attrs
 from epbt_optuna._internal.per_study import PerStudy
@@ -172,9 +173,8 @@ class GenerationSampler(BaseGASampler):
         lineage = Lineage(trial.number, generation)
         if (retried := retried_lineage(trial, identity)) is not None:
             lineage = replace(lineage, parent=retried.parent, mate=retried.mate)
-        elif population := self._history(study, identity).parents(study, generation):
-            rng = self._rng(trial.number, _SELECT)
-            lineage = self._evolution.select(trial.number, generation, population, rng)
+        else:
+            lineage = choose_in_time(partial(self._select, study, identity, lineage))
         LINEAGE.write_to_trial(study, trial, lineage.record(identity.token))
 
     def infer_relative_search_space(
@@ -233,6 +233,14 @@ class GenerationSampler(BaseGASampler):
             initial_sampler.after_trial(study, trial, state, values)
 
     # What the hooks are made of
+
+    def _select(self, study: Study, identity: StudyIdentity, founder: Lineage) -> Lineage:
+        """Return the lineage with parent and mate selected; a founder's where nobody may breed."""
+        number, generation = founder.number, founder.generation
+        population = self._history(study, identity).parents(study, generation)
+        if not population:
+            return founder
+        return self._evolution.select(number, generation, population, self._rng(number, _SELECT))
 
     def _draw_founder(
         self,
