@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from optuna import Trial
@@ -79,6 +79,8 @@ class CheckpointRecord:
         is_retry = bool(retried_numbers(system_attrs))
         if identity is None:
             return None if is_retry and record.trial != number else record
+        located = identity.located(number, record.token, record.artifact)
+        record = replace(record, artifact=located)
         is_known = identity.knows(record.token, record.trial, number, system_attrs)
         if is_known and record.trial == number:
             return record
@@ -99,8 +101,10 @@ class CheckpointRecord:
         record = cls.in_attrs(number, system_attrs)
         if record is None or record.final:
             return None
-        is_known = identity.knows(record.token, record.trial, number, system_attrs)
-        return record if is_known else None
+        if not identity.knows(record.token, record.trial, number, system_attrs):
+            return None
+        located = identity.located(record.trial, record.token, record.artifact)
+        return replace(record, artifact=located)
 
     def write(self, trial: Trial) -> None:
         """Record the checkpoint in a running trial."""
