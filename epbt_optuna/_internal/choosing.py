@@ -28,6 +28,4 @@ def choose_in_time(choose: Callable[[], _T], clock: Callable[[], float] = time.m
         chosen = choose()
         if (seconds := clock() - began) <= CHOOSING_SECONDS / 2:
             return chosen
-        _logger.warning(
-            "It took %.0f s to choose a parent, which may be collected by now: again.", seconds
-        )
+        _logger.warning("Choosing a parent took %.0f s: it may have gone, so again.", seconds)
