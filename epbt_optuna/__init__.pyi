@@ -15,6 +15,7 @@ from . import tracking as tracking
 from . import visualization as visualization
 from .checkpoints import CheckpointError as CheckpointError
 from .checkpoints import CheckpointStore as CheckpointStore
+from .checkpoints import branch as branch
 from .checkpoints import reopen as reopen
 from .checkpoints import restore_optimizer as restore_optimizer
 from .checkpoints import restore_scheduler as restore_scheduler

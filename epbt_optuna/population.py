@@ -241,11 +241,11 @@ class PopulationHistory:
         with self._lock:
             return self._population(study, generation)
 
-    def newest(self, study: Study, generation: int) -> Population:
-        """Return M_g as far as it is known, else the newest population before it with anybody."""
+    def newest(self, study: Study, *generations: int) -> list[Population]:
+        """Return each M_g as far as it is known, else the newest before it with anybody."""
         with self._lock:
-            self._population(study, generation)
-            return self._newest(generation)
+            self._population(study, max(generations))
+            return [self._newest(generation) for generation in generations]
 
     def parents(self, study: Study, generation: int) -> Population:
         """Return those whom an offspring of this generation may have as parents.
@@ -280,8 +280,7 @@ class PopulationHistory:
                 self._evaluated.append([])
                 self._pending[g] = list(self._generations.numbers(g))
                 self._read_finished(study, g)
-            previous = self._populations[g - 1] if g > 0 else ()
-            n_elites = self._generations.n_elites
+            previous, n_elites = self._populations[-1] if g > 0 else (), self._generations.n_elites
             self._populations.append(next_population(self._evaluated[g], previous, n_elites))
         self._pending = {g: numbers for g, numbers in self._pending.items() if numbers}
         return self._populations[generation] if generation >= 0 else ()

@@ -169,8 +169,8 @@ def pass_over(error: str) -> None:
 
 # In a study
 
-STUDY = Attr("epbt:study:", {"id": (int,), "name": (str,)}, {"adopted": (int,)})
-"""A token of the study ends the key; written at the first ask (see `StudyIdentity`)."""
+STUDY = Attr("epbt:study:", {"id": (int,), "name": (str,)}, {"adopted": (int,), "copied": (list,)})
+"""A token of the study ends the key; written at the first ask and by `branch` (`StudyIdentity`)."""
 
 GENERATIONS = Attr("epbt:generations", {"population_size": (int,), "n_elites": (int,)})
 """The arithmetic of trial numbers, p and k; written at the first ask."""

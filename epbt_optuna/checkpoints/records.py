@@ -85,6 +85,8 @@ class CheckpointRecord:
         retried = retried_numbers(system_attrs)
         if identity is None:
             return None if record.trial in retried else record
+        located = identity.located(number, record.token, record.artifact)
+        record = replace(record, artifact=located)
         is_known = identity.knows(record.token, record.trial, number, system_attrs)
         if is_known and record.trial == number:
             return record
@@ -105,8 +107,10 @@ class CheckpointRecord:
         record = cls.in_attrs(number, system_attrs)
         if record is None or record.final:
             return None
-        is_known = identity.knows(record.token, record.trial, number, system_attrs)
-        return record if is_known else None
+        if not identity.knows(record.token, record.trial, number, system_attrs):
+            return None
+        located = identity.located(record.trial, record.token, record.artifact)
+        return replace(record, artifact=located)
 
     def write(self, trial: Trial) -> None:
         """Record the checkpoint in a running trial, and how far that has come."""

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args, overload
+from typing import Any, Literal, overload
 
 from optuna import Study, Trial
 from optuna.trial import FrozenTrial
 
-from epbt_optuna._internal.attrs import AttrError, pass_over
 from epbt_optuna._internal.checks import check_number
 from epbt_optuna._internal.extras import needs
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import read_system_attrs
 from epbt_optuna._internal.paths import local_path
-from epbt_optuna._internal.per_study import PerStudy
 from epbt_optuna.checkpoints.archives import check_packable, pack, unpack
-from epbt_optuna.checkpoints.garbage import Garbage, find_garbage
+from epbt_optuna.checkpoints.garbage import Collector, Garbage, check_keep
 from epbt_optuna.checkpoints.inheritance import inherit_by
 from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
-from epbt_optuna.checkpoints.retention import Keep, Retention
+from epbt_optuna.checkpoints.retention import Keep
 from epbt_optuna.checkpoints.running import AnyTrial, can_save, require_of_study
 from epbt_optuna.checkpoints.stores import Place, artifacts_in
 from epbt_optuna.checkpoints.verified import RecordedArtifacts
 
 __all__ = ["CheckpointError", "CheckpointStore"]
+
+_GRACE = 3600.0  # seconds
 
 
 class CheckpointStore:
@@ -66,7 +66,7 @@ class CheckpointStore:
 
     def __init__(self, store: Place) -> None:
         self._artifacts = RecordedArtifacts(artifacts_in(store))
-        self._retention = PerStudy(Retention)
+        self._collector = Collector(self._artifacts)
 
     def save(self, trial: AnyTrial, state: Any, *, final: bool = True) -> None:
         """Save the state that children of this trial will start from.
@@ -229,7 +229,7 @@ class CheckpointStore:
         study: Study,
         *,
         keep: Keep = "population",
-        grace: float = 3600.0,
+        grace: float = _GRACE,
         dry_run: bool = False,
     ) -> list[int] | list[Garbage]:
         """Remove the checkpoints that no trial can need any more.
@@ -254,41 +254,32 @@ class CheckpointStore:
         Raises:
             ValueError: `keep` is unknown, `grace` is negative, or no sampler of ours has asked a
                 trial in the study.
+            CheckpointError: The folder cannot be listed.
         """
-        if keep not in get_args(Keep):
-            raise ValueError(f"`keep` must be one of {get_args(Keep)} but got {keep!r}.")
+        check_keep(keep)
         check_number("grace", grace, at_least=0)
-        retention = self._retention(study)
-        garbage = find_garbage(study, self._artifacts, retention, keep, time.time() - grace)
         if dry_run:
-            return garbage
-        removed = []
-        for trial, artifact, _ in garbage:
-            if self._artifacts.remove(artifact) and trial is not None:
-                retention.forget(trial)
-                removed.append(trial)
-        return removed
+            return self._collector.find(study, keep, grace)
+        return self._collector.collect(study, keep, grace)
 
     def collector(self, keep: Keep = "population") -> Callable[[Study, FrozenTrial], None]:
         """Return a study callback that collects at the end of each generation.
 
+        It never ends a run: what goes wrong is a line in the log, and garbage stays until later.
+
         Args:
             keep: As for `collect`.
+
+        Raises:
+            ValueError: `keep` is unknown.
 
         Example:
             ```python
             study.optimize(objective, callbacks=[checkpoints.collector()])
             ```
         """
-
-        def collect_after_generation(study: Study, trial: FrozenTrial) -> None:
-            try:
-                if self._retention(study).ends_generation(trial.number):
-                    self.collect(study, keep=keep)
-            except AttrError as error:  # no reason to end a run: what is garbage may stay
-                pass_over(str(error))
-
-        return collect_after_generation
+        check_keep(keep)
+        return partial(self._collector.after_trial, keep=keep, grace=_GRACE)
 
     def _read_state(self, record: CheckpointRecord, map_location: Any, mmap: bool) -> Any:
         with needs("torch", "`CheckpointStore.inherit` or `load`"):

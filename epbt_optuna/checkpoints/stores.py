@@ -87,6 +87,16 @@ class StoreArtifacts:
             file.seek(0)
             yield file
 
+    def touch(self, artifact_id: str) -> None:
+        """Do nothing: artifacts that cannot be listed are not swept, however old they are."""
+
+    def holds(self, artifact_id: str) -> bool:  # noqa: ARG002
+        """Return True, for the same reason."""
+        return True
+
+    def sweep(self, file: str, is_recorded: Callable[[], bool]) -> None:
+        """Do nothing: nothing is listed."""
+
     def remove(self, artifact_id: str) -> None:
         """Remove the artifact, if it is there."""
         with suppress(ArtifactNotFound):

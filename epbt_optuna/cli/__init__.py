@@ -218,6 +218,23 @@ def collect(storage: str, places: tuple[str, ...], keep: str, dry_run: bool) -> 
 
 
 @main.command(
+    epilog=_examples("epbt branch sqlite:///copy.db my-study --checkpoints checkpoints"),
+)
+@_study_arguments
+@click.option(
+    "--checkpoints", type=click.Path(path_type=Path), metavar="FOLDER", help="Where it saves."
+)
+def branch(storage: str, study_name: str | None, checkpoints: Path | None) -> None:
+    """Make a copy of a study independent of its original.
+
+    For a copied database file, where both go on. Call it once, in the copy, before it goes on.
+    """
+    from epbt_optuna.cli._branch import branch_off
+
+    click.echo(branch_off(_open(storage, study_name), checkpoints))
+
+
+@main.command(
     epilog=_examples(
         "epbt running sqlite:///epbt.db",
         "epbt running sqlite:///epbt.db --resume",

@@ -12,16 +12,18 @@ import secrets
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from optuna import Study
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseGASampler, BaseSampler
+from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.attrs import LINEAGE
 from epbt_optuna._internal.checks import check_integer, check_one_objective
+from epbt_optuna._internal.choosing import choose_in_time
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import (
     keep_with,
@@ -29,18 +31,17 @@ from epbt_optuna._internal.optuna import (
     make_room,
     read_study_attrs,
 )
-from epbt_optuna._internal.per_study import PerStudy
 from epbt_optuna.checkpoints.misuse import warn_of_misuse
 from epbt_optuna.evolution import Evolution, Feasible
 from epbt_optuna.genome import contains, draw, own_value
-from epbt_optuna.population import Generations, Lineage, Population, PopulationHistory
+from epbt_optuna.population import Generations, Lineage
 from epbt_optuna.samplers.breeding import Breeding
 from epbt_optuna.samplers.founders import FounderGenome, Founders, without_stop
 from epbt_optuna.samplers.parents import (
     parent_space,
-    read_existing,
     retried_lineage,
 )
+from epbt_optuna.samplers.populations import Populations
 from epbt_optuna.samplers.refusal import fail_refused
 
 __all__ = ["GenerationSampler"]
@@ -51,7 +52,7 @@ _SELECT, _BREED, _DRAW = range(3)
 _NOT_SAMPLED = object()
 
 
-class GenerationSampler(BaseGASampler):
+class GenerationSampler(Populations):
     """The hooks that both samplers share; `Evolution` is where they differ.
 
     All randomness of trial n comes from generators seeded by (seed, n, purpose), so the sampler
@@ -68,7 +69,7 @@ class GenerationSampler(BaseGASampler):
         search_space: Mapping[str, BaseDistribution] | None,
         seed: int | None,
     ) -> None:
-        super().__init__(generations.population_size)
+        super().__init__(generations, evolution)
         if seed is not None:
             check_integer("seed", seed, at_least=0)
         if isinstance(initial_sampler, GenerationSampler):
@@ -76,102 +77,11 @@ class GenerationSampler(BaseGASampler):
                 "`initial_sampler` must be a sampler that breeds no generations of its own but got "
                 f"{type(initial_sampler).__name__}."
             )
-        self._generations = generations
-        self._evolution = evolution
         self._founders = Founders(generations, initial_sampler, search_space)
         self._breeding = Breeding(evolution, self._founders, feasible)
         seed = secrets.randbits(128) if seed is None else int(seed)
         n_words = max(1, math.ceil(seed.bit_length() / 32))
         self._seed_words = [seed >> 32 * i & 0xFFFFFFFF for i in range(n_words)]
-        self._history = PerStudy(self._make_history)
-
-    # Generations
-
-    @property
-    def generations(self) -> Generations:
-        """The arithmetic of trial numbers."""
-        return self._generations
-
-    @property
-    def population_size(self) -> int:
-        """Individuals in a population, p; fixed, as generations are counted by it."""
-        return self._generations.population_size
-
-    @population_size.setter
-    def population_size(self, value: int) -> None:
-        raise AttributeError(f"`population_size` is fixed but was to be set to {value}.")
-
-    @property
-    def n_elites(self) -> int:
-        """Individuals that survive a generation, k."""
-        return self._generations.n_elites
-
-    def n_trials(self, n_generations: int) -> int:
-        """Return how many trials a run has.
-
-        Args:
-            n_generations: Generations to run, counting generation 0, as the paper does: its 25
-                generations of 40 with 20 elites are 40 + 24·20 = 520 trials.
-
-        Returns:
-            The total, to be passed to `study.optimize(..., n_trials=...)`.
-
-        Raises:
-            TypeError: `n_generations` is not an integer.
-            ValueError: `n_generations` is below 1.
-        """
-        check_integer("n_generations", n_generations, at_least=1)
-        return self._generations.n_trials(n_generations)
-
-    def generation_of(self, number: int) -> int:
-        """Return the generation of the trial with this number."""
-        check_integer("number", number, at_least=0)
-        return self._generations.of(number)
-
-    def trial_numbers(self, generation: int) -> range:
-        """Return the numbers of a generation's trials, in order."""
-        check_integer("generation", generation, at_least=0)
-        return self._generations.numbers(generation)
-
-    def get_trial_generation(self, study: Study, trial: FrozenTrial) -> int:  # noqa: ARG002
-        """Return the generation of a trial, which its number decides."""
-        return self._generations.of(trial.number)
-
-    def get_population(self, study: Study, generation: int) -> list[FrozenTrial]:
-        """Return the trials alive after `generation`, M_g, the fittest first.
-
-        While trials of the generation still run, these are the ones alive so far.
-        """
-        return [read_existing(study, i.number) for i in self.get_individuals(study, generation)]
-
-    def get_individuals(self, study: Study, generation: int) -> Population:
-        """Return M_g as selection sees it, without reading the trials again; else as above."""
-        return self._history(study).population(study, generation)
-
-    def get_parent_population(self, study: Study, generation: int) -> list[FrozenTrial]:
-        """Return the trials that `generation` breeds from, M_(g−1), the fittest first."""
-        return self.get_population(study, generation - 1)
-
-    def expected_offspring(self, population_size: int | None = None) -> list[float]:
-        """Return what each rank of a population leaves in the next one, the fittest first.
-
-        The number of offspring that an individual of this rank can expect to be the parent of,
-        and itself where it survives as an elite. The mean over a whole population is 1.
-
-        Args:
-            population_size: How many are alive. Default: the whole population, p.
-
-        Raises:
-            TypeError: A selection of the user's own does not say its odds.
-        """
-        p, k = self.population_size, self.n_elites
-        size = p if population_size is None else population_size
-        offspring = self._evolution.expected_offspring(size, p - k)
-        return [n + (rank <= k) for rank, n in enumerate(offspring, start=1)]
-
-    def select_parent(self, study: Study, generation: int) -> list[FrozenTrial]:
-        """Return the parent population, as `optuna.samplers.BaseGASampler` asks for it."""
-        return self.get_parent_population(study, generation)
 
     # Optuna's hooks, in the order in which a trial meets them
 
@@ -274,11 +184,18 @@ class GenerationSampler(BaseGASampler):
         lineage = Lineage(trial.number, generation)
         if (retried := retried_lineage(trial, identity)) is not None:
             lineage = replace(lineage, parent=retried.parent, mate=retried.mate)
-        elif population := self._history(study, identity).parents(study, generation):
-            rng = self._rng(trial.number, _SELECT)
-            lineage = self._evolution.select(trial.number, generation, population, rng)
+        else:
+            lineage = choose_in_time(partial(self._select, study, identity, lineage))
         LINEAGE.write_to_trial(study, trial, lineage.record(identity.token))
         make_room(trial)
+
+    def _select(self, study: Study, identity: StudyIdentity, founder: Lineage) -> Lineage:
+        """Return the lineage with parent and mate selected; a founder's where nobody may breed."""
+        number, generation = founder.number, founder.generation
+        population = self._history(study, identity).parents(study, generation)
+        if not population:
+            return founder
+        return self._evolution.select(number, generation, population, self._rng(number, _SELECT))
 
     def _draw(self, trial: FrozenTrial, name: str, distribution: BaseDistribution) -> Any:
         """Draw one variable from a stream of its own: the order of suggestions is the user's."""
@@ -291,6 +208,3 @@ class GenerationSampler(BaseGASampler):
         """Return `np.random.default_rng([seed, *key])`, for which NumPy takes a third longer."""
         words = np.array([*self._seed_words, *key], np.uint32)
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence(words)))
-
-    def _make_history(self, _: Study) -> PopulationHistory:
-        return PopulationHistory(self._generations)

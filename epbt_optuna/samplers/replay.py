@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from epbt_optuna.genome import contains
 from epbt_optuna.lineage.schedule import Schedule, ScheduleStep
 from epbt_optuna.population import Generations, Lineage
 from epbt_optuna.samplers.refusal import fail_refused
+from epbt_optuna.samplers.replayed import find_predecessor, has_position, is_recorded
 
 __all__ = ["ReplayPosition", "ReplaySampler"]
 
@@ -130,7 +131,7 @@ class ReplaySampler(BaseSampler):
         check_one_objective(self, study)
         study_attrs = read_study_attrs(study)
         StudyIdentity.of(study, study_attrs)
-        self._is_recorded(study, study_attrs)
+        is_recorded(study, study_attrs, self._digest)
 
     # Optuna's hooks
 
@@ -139,7 +140,7 @@ class ReplaySampler(BaseSampler):
         try:
             check_one_objective(self, study)
             identity = self._record_schedule(study, trial)
-            predecessor = self._predecessor(study, trial, identity)
+            predecessor = find_predecessor(study, trial, identity)
             network, index = self._next(predecessor)
             self._check_queued(study, trial, identity, network, index)
         except BaseException as error:
@@ -224,24 +225,6 @@ class ReplaySampler(BaseSampler):
             f"{self._schedule.study_name!r})"
         )
 
-    def _predecessor(
-        self, study: Study, trial: FrozenTrial, identity: StudyIdentity
-    ) -> FrozenTrial | None:
-        """Return the replay's last COMPLETE trial."""
-        newest = None
-        for other in study.get_trials(deepcopy=False):
-            if other.number == trial.number:
-                continue
-            if other.state == TrialState.RUNNING:
-                raise ValueError(
-                    f"Trial {other.number} of study {study.study_name!r} is still running, and "
-                    "steps are trained one after another: give each worker a study of its own. "
-                    "If no process works on it any more, pass it to `epbt_optuna.resume`."
-                )
-            if other.state == TrialState.COMPLETE and _has_position(other, identity):
-                newest = other
-        return newest
-
     def _next(self, predecessor: FrozenTrial | None) -> tuple[int, int]:
         if predecessor is None:
             return 0, 0
@@ -260,7 +243,7 @@ class ReplaySampler(BaseSampler):
                     f"Trial {trial.number} was enqueued with {name}={value!r}, but trains step "
                     f"{index} of the schedule, which has {dict(params)}."
                 )
-        if not _has_position(trial, identity):
+        if not has_position(trial, identity):
             return
         retried = REPLAY_POSITION.of_trial(trial.number, trial.system_attrs)
         if tuple(retried) != (network, index):
@@ -273,33 +256,7 @@ class ReplaySampler(BaseSampler):
         """Record what is replayed, so that a study goes on with what it began with."""
         attrs = read_study_attrs(study)
         identity = StudyIdentity.drawn(study, trial.number, attrs)
-        if not self._is_recorded(study, attrs):
+        if not is_recorded(study, attrs, self._digest):
             REPLAYED.write_to_study(study, self._digest)
             _ONE_AT_A_TIME.record(study, attrs)
         return identity
-
-    def _is_recorded(self, study: Study, attrs: Mapping[str, Any]) -> bool:
-        """Return whether the study replays this schedule; False if it has not begun."""
-        recorded = REPLAYED.of_study(study, attrs)
-        if recorded is None:
-            if Generations.recorded(study, attrs) is None:
-                return False
-            raise ValueError(
-                f"Study {study.study_name!r} was begun with another sampler of epbt_optuna: "
-                "replay in a study of its own."
-            )
-        if recorded != self._digest:
-            raise ValueError(
-                f"Study {study.study_name!r} was begun with another schedule: replay this one in "
-                "a study of its own."
-            )
-        return True
-
-
-def _has_position(trial: FrozenTrial, identity: StudyIdentity) -> bool:
-    """Tell whether a trial was asked in this replay, and has not come from another with its record.
-
-    The lineage, which is recorded together with the position, says so.
-    """
-    is_ours = Lineage.recorded(trial.number, trial.system_attrs, identity) is not None
-    return is_ours and REPLAY_POSITION.of_trial(trial.number, trial.system_attrs) is not None
