@@ -22,7 +22,7 @@ from epbt_optuna.checkpoints.paths import KeyPath, shown
 __all__ = ["DEEPEST", "blocks_in"]
 
 DEEPEST = 100  # levels: Python's pickler is recursive, and takes a few hundred
-_N_BITS = 2039  # integers from 2**2039 on are written by an opcode that torch does not read
+_LIMIT = 2**2039  # integers from here on are written by an opcode that torch does not read
 _OF_TORCH = (torch.Size, torch.dtype, torch.device, torch.layout, torch.qscheme)
 _SIMPLE = frozenset((bool, float, complex, str, bytes, type(None), *_OF_TORCH))
 _SPARSE_PARTS = {
@@ -121,9 +121,9 @@ class _Walk:
 
 
 def _check_size(value: int, path: KeyPath) -> None:
-    if not -(2**_N_BITS) <= value < 2**_N_BITS:
+    if not -_LIMIT <= value < _LIMIT:
         raise TypeError(
-            f"`{shown(path)}` must be an integer below 2**{_N_BITS} but got one of "
+            f"`{shown(path)}` must be an integer below 2**2039 but got one of "
             f"{value.bit_length()} bits: torch reads no larger ones."
         )
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from itertools import chain
 from operator import attrgetter
 from typing import Any
@@ -25,7 +24,7 @@ __all__ = ["Block", "copies_of_views"]
 _MAX_WORK = 1_000_000  # candidates that NumPy may try, which takes less than a second
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Block:
     """The memory of one tensor or array in a state.
 
@@ -39,6 +38,9 @@ class Block:
         shape: How many elements there are in each dimension.
         strides: From one element to the next, in bytes.
         item: Bytes of an element.
+        start: The address of the first byte.
+        end: The address behind the last byte.
+        has_gaps: Whether there are bytes in between that are not its own.
     """
 
     owner: Any
@@ -46,9 +48,23 @@ class Block:
     tensor: torch.Tensor | None
     space: tuple[str, int]
     address: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
+    shape: Sequence[int]
+    strides: Sequence[int]
     item: int
+    start: int = field(init=False)
+    end: int = field(init=False)
+    has_gaps: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        size = math.prod(self.shape) * self.item
+        self.start, self.end, self.has_gaps = self.address, self.address + size, False
+        if self.tensor is not None and self.tensor.is_contiguous():  # nearly all; so no loop
+            return
+        if size > 0:
+            steps = [(n - 1) * step for n, step in zip(self.shape, self.strides, strict=True)]
+            self.start += sum(step for step in steps if step < 0)
+            self.end = self.address + sum(step for step in steps if step > 0) + self.item
+        self.has_gaps = self.end - self.start > size
 
     @classmethod
     def of_tensor(
@@ -56,9 +72,9 @@ class Block:
     ) -> Block:
         """Return the block of a tensor with strides."""
         item = tensor.element_size()
-        strides = tuple(stride * item for stride in tensor.stride())
+        strides = [stride * item for stride in tensor.stride()]
         saved = tensor if is_ordinary else None
-        place = (_space_of(tensor), tensor.data_ptr(), tuple(tensor.shape))
+        place = (_space_of(tensor), tensor.data_ptr(), tensor.shape)
         return cls(owner, path, saved, *place, strides, item)
 
     @classmethod
@@ -74,21 +90,11 @@ class Block:
         address = array.__array_interface__["data"][0]
         return cls(array, path, None, _CPU, address, array.shape, array.strides, array.itemsize)
 
-    @cached_property
-    def start(self) -> int:
-        """The address of the first byte."""
-        return self.address + sum(step for step in self._steps if step < 0)
-
-    @cached_property
-    def end(self) -> int:
-        """The address behind the last byte."""
-        item = 0 if 0 in self.shape else self.item
-        return self.address + sum(step for step in self._steps if step > 0) + item
-
-    @cached_property
-    def has_gaps(self) -> bool:
-        """Whether there are bytes between the first and the last that are not its own."""
-        return self.end - self.start > math.prod(self.shape) * self.item
+    def fills_its_storage(self) -> bool:
+        """Return whether there is nothing around the tensor that would be saved with it."""
+        if self.tensor is None:
+            return True  # nothing can be done about it
+        return self.tensor.untyped_storage().nbytes() == self.end - self.start
 
     def shares_with(self, other: Block) -> bool:
         """Return whether a byte belongs to this block and another one of the same space."""
@@ -102,13 +108,6 @@ class Block:
         except np.exceptions.TooHardError:  # saving them together is right in any case
             return True
 
-    @property
-    def _steps(self) -> list[int]:
-        """From the first to the last element, for each dimension."""
-        if 0 in self.shape:
-            return []
-        return [(size - 1) * step for size, step in zip(self.shape, self.strides, strict=True)]
-
 
 class _Placed:
     """A block as NumPy asks for it; what is at its addresses is never looked at."""
@@ -117,8 +116,8 @@ class _Placed:
         self.__array_interface__ = {
             "version": 3,
             "data": (block.address, True),
-            "shape": block.shape,
-            "strides": block.strides,
+            "shape": tuple(block.shape),
+            "strides": tuple(block.strides),
             "typestr": f"|V{block.item}",
         }
 
@@ -131,6 +130,8 @@ def copies_of_views(blocks: Sequence[Block]) -> dict[int, torch.Tensor]:
     """
     copies: dict[int, torch.Tensor] = {}
     for group in _sharing(blocks):
+        if len(group) == 1 and group[0].fills_its_storage():
+            continue
         _check_can_share(group)
         views = [(block, block.tensor) for block in group if block.tensor is not None]
         start, end = group[0].start, max(block.end for block in group)
