@@ -9,7 +9,6 @@ a journal cannot be read any more.
 from __future__ import annotations
 
 import json
-import logging
 import mmap
 import os
 import threading
@@ -19,6 +18,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from epbt_optuna._internal.paths import local_path
+from epbt_optuna._internal.text import get_logger
 
 if os.name == "posix":
     import fcntl
@@ -27,7 +27,7 @@ __all__ = ["JournalLock", "journal_storage"]
 
 _START = b'{"op_code":'  # of each line that Optuna writes
 _LONGEST_FIRST_LINE = 1 << 20
-_logger = logging.getLogger("epbt_optuna.journal")
+_logger = get_logger("epbt_optuna.journal")
 _LOG_SECONDS = 10.0
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from epbt_optuna._internal.text import get_logger
+
 __all__ = ["CHOOSING_SECONDS", "choose_in_time"]
 
 _T = TypeVar("_T")
-_logger = logging.getLogger("epbt_optuna")
+_logger = get_logger("epbt_optuna")
 
 CHOOSING_SECONDS = 3600.0
 """A worker that has looked at a population records whom it chose before so much time is over."""

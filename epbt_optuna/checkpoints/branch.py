@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 
 from optuna import Study
 
 from epbt_optuna._internal.artifact_names import ArtifactName, new_token
 from epbt_optuna._internal.identity import StudyIdentity
+from epbt_optuna._internal.text import get_logger
 from epbt_optuna.checkpoints.records import CheckpointRecord
 from epbt_optuna.checkpoints.retention import Keep, Retention
 from epbt_optuna.checkpoints.store import CheckpointStore
@@ -16,7 +16,7 @@ from epbt_optuna.checkpoints.verified import RecordedArtifacts
 
 __all__ = ["branch"]
 
-_logger = logging.getLogger("epbt_optuna.checkpoints")
+_logger = get_logger("epbt_optuna.checkpoints")
 
 
 def branch(

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.attrs import WARNED, AttrError
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import read_study_attrs, read_trial
+from epbt_optuna._internal.text import get_logger
 from epbt_optuna.checkpoints.calls import forget_call, has_inherited
 from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
 from epbt_optuna.population import Lineage
 
 __all__ = ["warn_of_misuse"]
 
-_logger = logging.getLogger("epbt_optuna.checkpoints")
+_logger = get_logger("epbt_optuna.checkpoints")
 
 
 def warn_of_misuse(study: Study, trial: FrozenTrial, state: TrialState) -> None:

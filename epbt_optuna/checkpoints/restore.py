@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from epbt_optuna._internal.checks import check_state_dict
 from epbt_optuna._internal.extras import needs
+from epbt_optuna._internal.text import get_logger
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = ["restore_optimizer"]
 
-_logger = logging.getLogger("epbt_optuna.checkpoints")
+_logger = get_logger("epbt_optuna.checkpoints")
 
 # What a scheduler writes into a group when it is built, and the hyperparameters that it then sets.
 _SCHEDULED = {"initial_lr": ("lr",), "max_momentum": ("momentum", "betas")}

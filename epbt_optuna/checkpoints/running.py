@@ -5,19 +5,20 @@ Optuna runs objectives again with `study.best_trial` or a `FixedTrial`, whose `r
 
 from __future__ import annotations
 
-import logging
 from functools import lru_cache
 from typing import Any, TypeAlias, TypeGuard
 
 from optuna import Trial
 from optuna.trial import FixedTrial, FrozenTrial
 
+from epbt_optuna._internal.text import get_logger
+
 __all__ = ["AnyTrial", "can_save", "is_live", "require_of_study"]
 
 AnyTrial: TypeAlias = Trial | FrozenTrial | FixedTrial
 """What objectives may be run with."""
 
-_logger = logging.getLogger("epbt_optuna.checkpoints")
+_logger = get_logger("epbt_optuna.checkpoints")
 
 
 def is_live(trial: Any) -> TypeGuard[Trial]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import signal
@@ -13,6 +12,7 @@ from typing import Any
 
 import optuna
 
+from epbt_optuna._internal.text import get_logger
 from epbt_optuna.parallel.devices import Slot, limited_threads
 from epbt_optuna.parallel.engines.worker_process import Answer, serve
 
@@ -21,7 +21,7 @@ __all__ = ["Child", "ChildEnded"]
 _LOOK_SECONDS = 1.0  # between two looks at a process whose children hold its pipes open
 _END_SECONDS = 10.0  # from being told to end until it is killed
 
-_logger = logging.getLogger("epbt_optuna.parallel")
+_logger = get_logger("epbt_optuna.parallel")
 
 
 class ChildEnded(Exception):  # noqa: N818, an event, not a mistake
