@@ -37,7 +37,7 @@ bench: .venv/installed ## figures, never pass or fail
 	$(BIN)/python -m tests.benchmarks.ray_tune
 	$(BIN)/python -m tests.benchmarks.data_loading
 
-drill: .venv/installed ## kill, crowd and outlast runs for half an hour (needs PostgreSQL)
+drill: .venv/installed ## kill, crowd and outlast runs for two hours (needs PostgreSQL)
 	$(BIN)/python -m tests.drills
 
 $(OLDEST): .venv/installed

@@ -15,8 +15,10 @@ from . import tracking as tracking
 from . import visualization as visualization
 from .checkpoints import CheckpointError as CheckpointError
 from .checkpoints import CheckpointStore as CheckpointStore
+from .checkpoints import branch as branch
 from .checkpoints import reopen as reopen
 from .checkpoints import restore_optimizer as restore_optimizer
+from .checkpoints import restore_scheduler as restore_scheduler
 from .checkpoints import resume as resume
 from .losses import TaylorGLOLoss as TaylorGLOLoss
 from .losses import cross_entropy_like as cross_entropy_like

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from epbt_optuna._internal.checks import check_callable
 from epbt_optuna.genome import Genome
 from epbt_optuna.operators import (
     Crossover,
@@ -24,6 +25,7 @@ from epbt_optuna.operators import (
     TournamentSelection,
     Truncation,
 )
+from epbt_optuna.operators.checked import crossed, exploited, mutated, selected
 from epbt_optuna.population import Lineage, Population
 
 __all__ = ["EPBT", "PBT", "Evolution", "Feasible", "first_feasible"]
@@ -48,6 +50,10 @@ class Evolution(Protocol):
         """Make the offspring's genome."""
         ...
 
+    def varies(self, lineage: Lineage) -> bool:
+        """Return whether breeding this offspring again may give another genome."""
+        ...
+
     def expected_offspring(self, population_size: int, n_offspring: int) -> list[float]:
         """Return how many of `n_offspring` each rank can expect to be parent of, fittest first.
 
@@ -68,6 +74,7 @@ class EPBT:
         crossover: ξ, applied after mutation.
 
     Raises:
+        TypeError: An operator cannot be called as its protocol says.
         ValueError: A tournament is larger than the population.
     """
 
@@ -77,6 +84,9 @@ class EPBT:
     crossover: Crossover
 
     def __post_init__(self) -> None:
+        check_callable("selection", self.selection, "population", "rng")
+        check_callable("mutation", self.mutation, "genome", "rng")
+        check_callable("crossover", self.crossover, "parent", "mate", "rng")
         if (
             isinstance(self.selection, TournamentSelection)
             and self.selection.size > self.population_size
@@ -90,9 +100,9 @@ class EPBT:
         self, number: int, generation: int, population: Population, rng: np.random.Generator
     ) -> Lineage:
         """Select the parent with τ, and with τ its mate from the others."""
-        parent = self.selection(population, rng)  # line 1
-        others = [other for other in population if other.number != parent.number]
-        mate = self.selection(others, rng) if others else None
+        rank = selected(self.selection, population, rng)  # line 1
+        parent, others = population[rank], population[:rank] + population[rank + 1 :]
+        mate = others[selected(self.selection, others, rng)] if others else None
         return Lineage(number, generation, parent.number, mate.number if mate else None)
 
     def breed(
@@ -103,10 +113,14 @@ class EPBT:
         rng: np.random.Generator,
     ) -> Genome:
         """Return ĥ = ξ(γ(h)) (line 2a); line 2b, the parent's weights, is the checkpoint store."""
-        offspring = self.mutation(parent, rng)
+        offspring = mutated(self.mutation, parent, rng)
         if mate is None:
             return offspring
-        return self.crossover(offspring, self.mutation(mate, rng), rng)
+        return crossed(self.crossover, offspring, mutated(self.mutation, mate, rng), rng)
+
+    def varies(self, lineage: Lineage) -> bool:  # noqa: ARG002, only PBT's members differ
+        """Return True: whatever the parent, its genome is mutated."""
+        return True
 
     def expected_offspring(self, population_size: int, n_offspring: int) -> list[float]:
         """Return the odds of τ times the number of offspring: each has a tournament of its own."""
@@ -127,18 +141,24 @@ class PBT:
         population_size: Members of the population, p; each has one trial in every generation.
         exploit: Whose weights and genome a member goes on with.
         explore: Varies the genome of a member that took another's.
+
+    Raises:
+        TypeError: `explore` cannot be called as its protocol says.
     """
 
     population_size: int
     exploit: Exploit
     explore: Mutation
 
+    def __post_init__(self) -> None:
+        check_callable("explore", self.explore, "genome", "rng")
+
     def select(
         self, number: int, generation: int, population: Population, rng: np.random.Generator
     ) -> Lineage:
         """Go on with the member itself unless it is among the least fit, or was lost."""
         member = next((i for i in population if self._is_same_member(i.number, number)), None)
-        source = self.exploit.exploit(population, member, rng)
+        source = exploited(self.exploit, population, member, rng)
         return Lineage(number, generation, source.number)
 
     def breed(
@@ -149,9 +169,11 @@ class PBT:
         rng: np.random.Generator,
     ) -> Genome:
         """Return the member's own genome, or the explored genome of the one it exploited."""
-        if lineage.parent is not None and self._is_same_member(lineage.parent, lineage.number):
-            return parent
-        return self.explore(parent, rng)
+        return mutated(self.explore, parent, rng) if self.varies(lineage) else parent
+
+    def varies(self, lineage: Lineage) -> bool:
+        """Return whether the member took another's genome, which then is explored."""
+        return lineage.parent is None or not self._is_same_member(lineage.parent, lineage.number)
 
     def expected_offspring(self, population_size: int, n_offspring: int) -> list[float]:
         """Return 1 for every member that goes on, and the others shared among the fittest."""

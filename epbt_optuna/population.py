@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from epbt_optuna._internal.attrs import GENERATIONS, LINEAGE, AttrError
+from epbt_optuna._internal.attrs import GENERATIONS, LINEAGE
 from epbt_optuna._internal.checks import check_integer
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import constraints_of, read_study_attrs, read_trial
@@ -44,14 +44,14 @@ class Generations:
 
     Raises:
         TypeError: A number is not an integer.
-        ValueError: `population_size` is below 1 or `n_elites` is not in [0, p − 1].
+        ValueError: `population_size` is not in [1, 10⁷] or `n_elites` not in [0, p − 1].
     """
 
     population_size: int
     n_elites: int
 
     def __post_init__(self) -> None:
-        check_integer("population_size", self.population_size, at_least=1)
+        check_integer("population_size", self.population_size, at_least=1, at_most=10_000_000)
         check_integer("n_elites", self.n_elites, at_least=0, at_most=self.population_size - 1)
         # NumPy's integers would reach the lineage records, which are JSON.
         object.__setattr__(self, "population_size", int(self.population_size))
@@ -67,7 +67,10 @@ class Generations:
         """
         attrs = read_study_attrs(study) if study_attrs is None else study_attrs
         record = GENERATIONS.of_study(study, attrs)
-        return None if record is None else cls(**record)
+        try:
+            return None if record is None else cls(**record)
+        except ValueError as error:  # numbers, but no arithmetic
+            raise GENERATIONS.unreadable(f"Study {study.study_name!r}", error) from None
 
     @classmethod
     def required(cls, study: Study) -> Generations:
@@ -77,25 +80,26 @@ class Generations:
             ValueError: None has.
         """
         generations = cls.recorded(study)
-        if generations is None:
-            raise ValueError(
-                f"Study {study.study_name!r} has no generations: neither EPBTSampler nor "
-                "PBTSampler has asked a trial in it."
-            )
-        return generations
+        if generations is not None:
+            return generations
+        raise ValueError(
+            f"Study {study.study_name!r} has no generations: neither EPBTSampler nor PBTSampler "
+            "has asked a trial in it."
+        )
 
-    def record(self, study: Study, study_attrs: Mapping[str, Any] | None = None) -> None:
+    def record(
+        self, study: Study, study_attrs: Mapping[str, Any] | None = None, *, dry_run: bool = False
+    ) -> None:
         """Record the arithmetic in the study, so that it can be read without its sampler.
 
         Raises:
-            ValueError: The study was begun with another one. Every trial would change its
-                generation.
+            ValueError: The study was begun with another one. A dry run finds out no more.
         """
         attrs = read_study_attrs(study) if study_attrs is None else study_attrs
         recorded = GENERATIONS.of_study(study, attrs)
-        if recorded is None:
+        if recorded is None and not dry_run:
             GENERATIONS.write_to_study(study, dict(vars(self)))
-        elif recorded != vars(self):
+        elif recorded not in (None, vars(self)):
             raise ValueError(
                 f"Study {study.study_name!r} was begun with a population_size of "
                 f"{recorded['population_size']} and {recorded['n_elites']} elites, and must go on "
@@ -204,10 +208,8 @@ class Lineage:
         lineage = cls(number, **record)
         for relative in lineage.parents:
             if not 0 <= relative < number:  # so every walk along parents ends
-                raise AttrError(
-                    f"Trial {number} has an attr {LINEAGE.key!r} that cannot be read: its parent "
-                    f"or mate, trial {relative}, does not come before it."
-                )
+                problem = f"its parent or mate, trial {relative}, does not come before it"
+                raise LINEAGE.unreadable(f"Trial {number}", problem)
         return lineage
 
     def record(self, token: str | None) -> dict[str, Any]:
@@ -239,11 +241,11 @@ class PopulationHistory:
         with self._lock:
             return self._population(study, generation)
 
-    def newest(self, study: Study, generation: int) -> Population:
-        """Return M_g as far as it is known, else the newest population before it with anybody."""
+    def newest(self, study: Study, *generations: int) -> list[Population]:
+        """Return each M_g as far as it is known, else the newest before it with anybody."""
         with self._lock:
-            self._population(study, generation)
-            return self._newest(generation)
+            self._population(study, max(generations))
+            return [self._newest(generation) for generation in generations]
 
     def parents(self, study: Study, generation: int) -> Population:
         """Return those whom an offspring of this generation may have as parents.
@@ -266,7 +268,7 @@ class PopulationHistory:
             return self._newest(generation - 1)
 
     def _newest(self, generation: int) -> Population:
-        newest_first = reversed(self._populations[: generation + 1])
+        newest_first = map(self._populations.__getitem__, range(generation, -1, -1))
         return next(filter(None, newest_first), ())
 
     def _population(self, study: Study, generation: int) -> Population:
@@ -278,8 +280,7 @@ class PopulationHistory:
                 self._evaluated.append([])
                 self._pending[g] = list(self._generations.numbers(g))
                 self._read_finished(study, g)
-            previous = self._populations[g - 1] if g > 0 else ()
-            n_elites = self._generations.n_elites
+            previous, n_elites = self._populations[-1] if g > 0 else (), self._generations.n_elites
             self._populations.append(next_population(self._evaluated[g], previous, n_elites))
         self._pending = {g: numbers for g, numbers in self._pending.items() if numbers}
         return self._populations[generation] if generation >= 0 else ()

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import pickle
 import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import optuna
 import pytest
 
+from epbt_optuna import journal
 from epbt_optuna.journal import JournalLock, journal_storage
+
+LINE = b'{"op_code":0,"worker_id":"w","study_name":"s","directions":[1]}\n'
 
 
 @pytest.fixture
@@ -38,14 +45,36 @@ def test_only_one_at_a_time_holds_the_lock(path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
+def test_who_waits_long_for_the_lock_says_so(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(journal, "_LOG_SECONDS", 0.0)
+    holder, other = JournalLock(path), JournalLock(path)
+    holder.acquire()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(other.acquire)
+        while not caplog.records:
+            time.sleep(0.01)
+        assert not waiting.done()
+        holder.release()
+        assert waiting.result()
+    assert caplog.messages == [
+        f"Waiting for the lock of {path}, which another process or thread holds."
+    ]
+    other.release()
+
+
 @pytest.mark.parametrize(
     ("written", "kept"),
     [
         (b"", b""),
-        (b"{}\n", b"{}\n"),
+        (LINE, LINE),
         (b"{", b""),
-        (b"{}\n{", b"{}\n"),
-        (b"{}\n" * 5000 + b"x" * 5000, b"{}\n" * 5000),
+        (LINE[:-1], b""),
+        (LINE + b"{", LINE),
+        (LINE + bytes(100), LINE),
+        (b'{"op_code": 0}\n' + LINE[:-2], b'{"op_code": 0}\n'),
+        (LINE * 5000 + b"x" * 5000, LINE * 5000),
     ],
 )
 def test_the_last_line_is_cut_off_if_it_was_cut_short(
@@ -70,3 +99,68 @@ def test_a_storage_with_the_lock_can_be_pickled_for_other_processes(path: Path) 
     storage = journal_storage(path)
     study_id = pickle.loads(pickle.dumps(storage)).create_new_study([], "study")
     assert storage.get_study_id_from_name("study") == study_id
+
+
+@pytest.mark.parametrize("open_it", [journal_storage, JournalLock], ids=["storage", "lock"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"important": "last year\'s results"}',
+        b'{"loss": 1}\n{"loss": 0.5}',
+        b'["op_code"]\n',
+        b'"op_code"\n',
+        b"epoch,loss\n1,0.5",
+        b"SQLite format 3\x00" + bytes(100),
+        b"\x80\x04\x95",
+        b"\n",
+        bytes(4096),
+        b"[" * 100_000,
+    ],
+    ids=lambda content: repr(content[:20]),
+)
+def test_a_file_that_is_no_journal_is_an_error_and_keeps_every_byte(
+    path: Path, content: bytes, open_it: Callable[[Path], object]
+) -> None:
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"`path` must be a journal .*study\.log is none"):
+        open_it(path)
+    assert path.read_bytes() == content
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_file_that_stops_being_a_journal_keeps_every_byte(path: Path) -> None:
+    lock = JournalLock(path)
+    path.write_bytes(b"no journal")
+    with pytest.raises(ValueError, match=r"study\.log is none; it is left as it is"):
+        lock.acquire()
+    assert path.read_bytes() == b"no journal"
+
+
+def test_a_folder_and_a_url_are_no_journals(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="`path` must be a journal of Optuna's"):
+        journal_storage(tmp_path)
+    with pytest.raises(ValueError, match=r"`path` must be a local path but got 's3://bucket/log'"):
+        journal_storage("s3://bucket/log")
+
+
+def test_a_journal_that_a_crash_cut_short_goes_on(path: Path) -> None:
+    study = optuna.create_study(storage=journal_storage(path), study_name="s")
+    study.add_trial(optuna.create_trial(value=1.0))
+    with path.open("ab") as file:
+        file.write(LINE[:20])
+    study = optuna.load_study(storage=journal_storage(path), study_name="s")
+    study.add_trial(optuna.create_trial(value=2.0))
+    assert [trial.value for trial in study.trials] == [1.0, 2.0]
+
+
+def test_a_relative_journal_stays_where_it_was_when_the_working_directory_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    study = optuna.create_study(storage=journal_storage("study.log"), study_name="s")
+    monkeypatch.chdir("elsewhere")
+    study.add_trial(optuna.create_trial(value=1.0))
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    again = optuna.load_study(storage=journal_storage("../study.log"), study_name="s")
+    assert [trial.value for trial in again.trials] == [1.0]

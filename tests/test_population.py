@@ -276,13 +276,12 @@ def test_when_nobody_has_finished_offspring_breed_from_the_newest_population_wit
 def test_the_newest_population_is_the_one_asked_for_or_the_last_before_it_with_anybody() -> None:
     study = study_of(9)
     alive = history(3, 0)
-    assert alive.newest(study, 2) == ()
+    assert alive.newest(study, 2) == [()]
     study.tell(1, 1.0)
-    assert numbers(alive.newest(study, 2)) == [1]
+    assert numbers(*alive.newest(study, 2)) == [1]
     study.tell(8, 1.0)
-    assert numbers(alive.newest(study, 2)) == [8]
-    assert numbers(alive.newest(study, 1)) == [1]
-    assert numbers(alive.newest(study, 0)) == [1]
+    assert numbers(*alive.newest(study, 2)) == [8]
+    assert [*map(numbers, alive.newest(study, 1, 0))] == [[1], [1]]
 
 
 def test_fewer_than_half_of_the_parents_give_one_warning_a_study() -> None:

@@ -7,9 +7,8 @@ sense of is an `AttrError` that names the study or trial and the key.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import NoneType
 from typing import Any, TypeAlias
@@ -18,9 +17,11 @@ from optuna import Study, Trial
 from optuna.trial import FrozenTrial
 
 from epbt_optuna._internal.optuna import write_study_attr, write_system_attr
+from epbt_optuna._internal.text import get_logger
 
 __all__ = [
     "CHECKPOINT",
+    "CONTINUED",
     "DEVICE",
     "ERROR",
     "FORMER_PREFIX",
@@ -30,6 +31,7 @@ __all__ = [
     "REPLAYED",
     "REPLAY_POSITION",
     "STUDY",
+    "WARNED",
     "Attr",
     "AttrError",
     "pass_over",
@@ -37,7 +39,7 @@ __all__ = [
 
 Types: TypeAlias = tuple[type, ...]
 
-_logger = logging.getLogger("epbt_optuna")
+_logger = get_logger("epbt_optuna")
 
 
 class AttrError(ValueError):
@@ -102,11 +104,21 @@ class Attr:
         """Write the value into the study; `suffix` ends the key of a family."""
         write_study_attr(study, self.key + suffix, value)
 
+    def unreadable(self, whose: str, problem: object) -> AttrError:
+        """Return the error for a value of the right types that makes no sense.
+
+        Args:
+            whose: Its study or trial, as a message names it.
+            problem: What is wrong with it.
+        """
+        text = str(problem).rstrip(".")
+        return AttrError(f"{whose} has an attr {self.key!r} that cannot be read: {text}.")
+
     def _parse(self, value: Any, key: str, whose: str) -> Any:
         try:
             return self._checked(value)
         except AttrError as error:
-            raise AttrError(f"{whose} has an attr {key!r} that cannot be read: {error}.") from None
+            raise replace(self, key=key).unreadable(whose, error) from None
 
     def _checked(self, value: Any) -> Any:
         if isinstance(self.holds, type):
@@ -157,14 +169,17 @@ def pass_over(error: str) -> None:
 
 # In a study
 
-STUDY = Attr("epbt:study:", {"id": (int,), "name": (str,)}, {"adopted": (int,)})
-"""A token of the study ends the key; written at the first ask (see `StudyIdentity`)."""
+STUDY = Attr("epbt:study:", {"id": (int,), "name": (str,)}, {"adopted": (int,), "copied": (list,)})
+"""A token of the study ends the key; written at the first ask and by `branch` (`StudyIdentity`)."""
 
 GENERATIONS = Attr("epbt:generations", {"population_size": (int,), "n_elites": (int,)})
 """The arithmetic of trial numbers, p and k; written at the first ask."""
 
 REPLAYED = Attr("epbt:replayed", str)
 """SHA-256 digest of the schedule that the study replays; written at the first ask."""
+
+WARNED = Attr("epbt:warned:", bool)
+"""What the study's users have been warned of ends the key; each warning is given once."""
 
 FORMER_PREFIX = Attr("epbt:checkpoints:", bool)
 """Version 0.1: what the names of its checkpoints begin with ends the key; tokens came after."""
@@ -189,9 +204,16 @@ CHECKPOINT = Attr(
         "final": (bool,),
         "format": (int,),
     },
-    {"token": (str,)},
+    {"token": (str,), "n_reports": (int, NoneType), "inherited": (bool, NoneType)},
 )
 """The trial's checkpoint, once its bytes are there; by `CheckpointStore.save`, each time anew."""
+
+CONTINUED = Attr(
+    "epbt:continued",
+    {"number": (int,), "trial": (int,), "n_reports": (int,)},
+    {"token": (str, NoneType)},
+)
+"""Which trial's training a retry goes on with, and from which of its reports; by `inherit`."""
 
 PINNED = Attr("epbt:pinned", bool)
 """The trial's checkpoint is a result and is never collected; by `ReplaySampler`, at ask."""

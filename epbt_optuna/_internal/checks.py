@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import operator
+from collections.abc import Mapping
+from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
@@ -11,11 +14,14 @@ if TYPE_CHECKING:
     from optuna import Study
 
 __all__ = [
+    "check_callable",
     "check_integer",
     "check_number",
     "check_one_objective",
     "check_probability",
     "check_share",
+    "check_state_dict",
+    "name_of",
 ]
 
 
@@ -61,3 +67,45 @@ def check_one_objective(sampler: object, study: Study) -> None:
             f"{type(sampler).__name__} is for studies with one objective but this one has "
             f"{len(study.directions)} directions."
         )
+
+
+def check_state_dict(state: Any, whose: str, keys: set[str]) -> None:
+    """Raise unless `state` is a mapping with these keys."""
+    if not isinstance(state, Mapping):
+        raise TypeError(f"`state` must be {whose} `state_dict()` but got a {type(state).__name__}.")
+    if missing := keys - state.keys():
+        raise TypeError(
+            f"`state` must be {whose} `state_dict()` but lacks {sorted(missing)}: "
+            f"it has {sorted(map(str, state))}."
+        )
+
+
+def check_callable(name: str, function: Any, *arguments: str) -> None:
+    """Raise unless `function`, given as `name`, can be called with these arguments.
+
+    Raises:
+        TypeError: It is a class in place of an instance, not callable, or takes others.
+    """
+    wanted = f"`{name}` must be called with ({', '.join(arguments)})"
+    if isinstance(function, type):
+        raise TypeError(
+            f"{wanted} but got the class {function.__qualname__} in place of an instance: write "
+            f"{function.__qualname__}()."
+        )
+    if not callable(function):
+        raise TypeError(f"{wanted} but got {function!r}, which is not callable.")
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # some of those that are written in C have none
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        raise TypeError(f"{wanted} but got {name_of(function)}{signature}.") from None
+
+
+def name_of(function: Any) -> str:
+    """Return what an error calls something callable: the name of its function or class."""
+    while isinstance(function, partial):
+        function = function.func
+    return str(getattr(function, "__qualname__", type(function).__qualname__))

@@ -9,17 +9,19 @@ Every record that a trial carries names the token it was written under.
 from __future__ import annotations
 
 import math
-import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from optuna import Study
 
+from epbt_optuna._internal.artifact_names import ArtifactName, new_token, prefix_of
 from epbt_optuna._internal.attrs import FORMER_PREFIX, GENERATIONS, STUDY
 from epbt_optuna._internal.optuna import read_study_attrs, study_id_of
 
-__all__ = ["StudyIdentity", "prefix_of", "retried_numbers"]
+__all__ = ["StudyIdentity", "retried_numbers"]
+
+_NO_STUDY = -1  # an id that no storage gives
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,14 @@ class StudyIdentity:
         n_adopted: Trials with lower numbers than this one need no token. They were asked before
             there were tokens; infinity in a study that has none yet.
         prefixes: What the names of the study's own checkpoints begin with.
+        copied: For each token of a branch, its own first, the trials of which it has a copy.
     """
 
     own: tuple[str, ...]
     lent: tuple[str, ...]
     n_adopted: float
     prefixes: tuple[str, ...]
+    copied: tuple[tuple[str, frozenset[int]], ...]
 
     @classmethod
     def of(cls, study: Study, study_attrs: Mapping[str, Any] | None = None) -> StudyIdentity:
@@ -59,7 +63,8 @@ class StudyIdentity:
         n_adopted = max((r["adopted"] or 0 for r in tokens.values()), default=math.inf)
         adopts = not tokens or any(tokens[token]["adopted"] for token in own)
         former = FORMER_PREFIX.family(study, attrs) if adopts else ()
-        return cls(own, lent, n_adopted, (*map(prefix_of, own), *former))
+        copied = tuple((t, frozenset(tokens[t]["copied"] or ())) for t in (*own, *lent))
+        return cls(own, lent, n_adopted, (*map(prefix_of, own), *former), copied)
 
     @classmethod
     def drawn(
@@ -87,8 +92,61 @@ class StudyIdentity:
             "name": study.study_name,
             "adopted": n_trials if is_former else 0,
         }
-        STUDY.write_to_study(study, record, suffix=uuid.uuid4().hex[:12])
+        STUDY.write_to_study(study, record, suffix=new_token())
         return cls.of(study)
+
+    @classmethod
+    def branch_off(cls, study: Study, token: str, n_trials: int, copied: Iterable[int]) -> None:
+        """Make a study that looks the same as another one from inside a study of its own.
+
+        All tokens that it has are lent from now on.
+
+        Args:
+            study: The study.
+            token: Its new token.
+            n_trials: How many trials were asked.
+            copied: Those of which there are copies, at the places that `located` says.
+
+        Raises:
+            AttrError: An attr of the study does not hold what it must.
+        """
+        identity = cls.of(study)
+        if not identity.own and not identity.lent:  # of version 0.1: it is to adopt its trials
+            cls.drawn(study, n_trials)
+        # Cut off between these writes, the study has no token of its own. Then it reads all bytes
+        # that it had and removes none, and can be branched again.
+        for former, record in STUDY.family(study, read_study_attrs(study)).items():
+            known = {name: value for name, value in record.items() if value is not None}
+            STUDY.write_to_study(study, {**known, "id": _NO_STUDY}, suffix=former)
+        record = {"id": study_id_of(study), "name": study.study_name, "copied": sorted(copied)}
+        STUDY.write_to_study(study, record, suffix=token)
+
+    def located(self, number: int, record_token: str | None, artifact: str) -> str:
+        """Return the name under which this study has the bytes that a trial's record names.
+
+        A finished trial's record cannot be changed. So a branch copies lent bytes to names that
+        follow from those in the records.
+
+        Args:
+            number: The trial's number.
+            record_token: The token in the record.
+            artifact: The name in the record.
+        """
+        name = ArtifactName.parsed(artifact)
+        if name is not None and record_token not in self.own:
+            for token, numbers in self.copied:
+                if number in numbers:
+                    return str(name.copied(token, number))
+        return artifact
+
+    def owns(self, artifact: str, trial: int) -> bool:
+        """Return whether bytes that a trial's record names are the study's own, to be removed.
+
+        A trial that was added from another study brings the record of that one's bytes along, and
+        so does a copy of a whole study.
+        """
+        name = ArtifactName.parsed(artifact)
+        return name is not None and name.prefix in self.prefixes and name.trial == trial
 
     @property
     def token(self) -> str | None:
@@ -122,13 +180,9 @@ def retried_numbers(system_attrs: Mapping[str, Any]) -> list[int]:
 
     Optuna's heartbeat writes `failed_trial`, the first of them, and `retry_history`, all of them.
     """
-    recorded = [system_attrs.get("failed_trial"), *system_attrs.get("retry_history", ())]
+    history = system_attrs.get("retry_history")
+    recorded = [system_attrs.get("failed_trial"), *(history if isinstance(history, list) else ())]
     return [number for number in recorded if isinstance(number, int)]
-
-
-def prefix_of(token: str) -> str:
-    """Return what the names of the checkpoints begin with that are saved under a token."""
-    return f"epbt-{token}-"
 
 
 def _is_of(study: Study, record: Mapping[str, Any]) -> bool:

@@ -5,27 +5,41 @@ Only this file and `optuna_loop.py` have any; `tests/contract/test_private_names
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optuna import Study
-from optuna.storages import BaseStorage
+from optuna.distributions import (
+    BaseDistribution,
+    _convert_old_distribution_to_new_distribution,
+)
+from optuna.samplers import BaseSampler, PartialFixedSampler
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 __all__ = [
+    "attrs_at_start",
     "backend_of",
     "constraints_of",
+    "fail",
     "fixed_params",
     "forget_finished_trials",
+    "keep_with",
+    "kept_with",
+    "make_room",
+    "make_sqlite_path_absolute",
     "read_study_attrs",
     "read_system_attrs",
     "read_trial",
     "remove_artifact",
+    "reports_so_far",
     "storage_of",
     "storage_url",
     "study_id_of",
+    "suggest",
     "trial_id_of",
     "write_study_attr",
     "write_system_attr",
@@ -42,6 +56,24 @@ def storage_url(study: Study) -> str:
     return str(getattr(backend_of(study._storage), "url", ""))
 
 
+def make_sqlite_path_absolute(study: Study) -> None:
+    """Let copies of the study's storage find a relative SQLite file from any folder.
+
+    Its own connections do: the path was made absolute when the storage was opened, and the database
+    itself knows which it was, wherever this process has gone since.
+    """
+    storage = backend_of(study._storage)
+    if not isinstance(storage, RDBStorage) or storage.engine.dialect.name != "sqlite":
+        return
+    url = storage.engine.url
+    if url.database is None or os.path.isabs(url.database) or "uri" in url.query:
+        return
+    with storage.engine.connect() as connection:
+        _, _, path = next(iter(connection.exec_driver_sql("PRAGMA database_list")))
+    if path:  # else it is in memory
+        storage.url = url.set(database=path).render_as_string(hide_password=False)
+
+
 def backend_of(storage: BaseStorage) -> Any:
     """Return the relational storage behind Optuna's cache, or the storage itself."""
     return storage._backend if isinstance(storage, _CachedStorage) else storage
@@ -52,7 +84,7 @@ def study_id_of(study: Study) -> int:
     return study._study_id
 
 
-def trial_id_of(trial: Trial) -> int:
+def trial_id_of(trial: Trial | FrozenTrial) -> int:
     """Return the number that `trial` has within its storage."""
     return trial._trial_id
 
@@ -94,6 +126,20 @@ def read_system_attrs(study: Study, trial: Trial | FrozenTrial) -> Mapping[str, 
     return study._storage.get_trial_system_attrs(trial._trial_id)
 
 
+def attrs_at_start(trial: Trial) -> Mapping[str, Any]:
+    """Return a trial's system attrs as they were when this live object of it was made.
+
+    Storages replace a trial's attrs and never change them in place, so this stays as it was. Its
+    copies, in other threads or processes, have it too.
+    """
+    return trial._cached_frozen_trial.system_attrs
+
+
+def reports_so_far(trial: Trial) -> Mapping[int, float]:
+    """Return what a live trial has reported, by step, and what it was given by an earlier run."""
+    return trial._cached_frozen_trial.intermediate_values
+
+
 def write_system_attr(study: Study, trial: Trial | FrozenTrial, key: str, value: Any) -> None:
     """Write one system attr of an unfinished trial.
 
@@ -103,6 +149,11 @@ def write_system_attr(study: Study, trial: Trial | FrozenTrial, key: str, value:
     study._storage.set_trial_system_attr(trial._trial_id, key, value)
     if isinstance(trial, FrozenTrial):  # a new dict: another thread may be copying the old one
         trial.system_attrs = {**trial.system_attrs, key: value}
+
+
+def suggest(trial: Trial, name: str, distribution: BaseDistribution) -> None:
+    """Suggest a variable as `study.ask` does those of its `fixed_distributions`."""
+    trial._suggest(name, _convert_old_distribution_to_new_distribution(distribution))
 
 
 def read_study_attrs(study: Study) -> Mapping[str, Any]:
@@ -115,9 +166,44 @@ def write_study_attr(study: Study, key: str, value: Any) -> None:
     study._storage.set_study_system_attr(study._study_id, key, value)
 
 
-def fixed_params(trial: FrozenTrial) -> dict[str, Any]:
-    """Return the params that the sampler has no say in: enqueued, or suggested before a retry."""
-    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+def make_room(trial: FrozenTrial) -> None:
+    """Let something be kept with a trial that Optuna is going to hand to a sampler's hooks.
+
+    They get the very object, or shallow copies of it, of which some are made before there is
+    anything to keep. So what is kept stands in a list that all of them share. The storage's own
+    object is another one: it makes a new one at each write, so there must be one before this.
+    """
+    vars(trial)["_kept_by_epbt"] = []
+
+
+def keep_with(trial: FrozenTrial, value: Any) -> None:
+    """Keep a value for the trial's later hooks, as long as the trial lives in this process."""
+    vars(trial).setdefault("_kept_by_epbt", [])[:] = [value]
+
+
+def kept_with(trial: FrozenTrial, default: Any) -> Any:
+    """Return what was kept with the trial, else `default`."""
+    kept = vars(trial).get("_kept_by_epbt")
+    return kept[0] if kept else default
+
+
+def fail(study: Study, trial: FrozenTrial) -> None:
+    """Fail a running trial that nobody is going to run, without the hooks of the sampler."""
+    study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+
+
+def fixed_params(study: Study, trial: FrozenTrial) -> dict[str, Any]:
+    """Return the params that the sampler has no say in.
+
+    They were enqueued, or suggested before a retry, or are fixed by Optuna's
+    `PartialFixedSampler` around it.
+    """
+    params: dict[str, Any] = {}
+    sampler: BaseSampler = study.sampler
+    while isinstance(sampler, PartialFixedSampler):
+        params = {**sampler._fixed_params, **params}
+        sampler = sampler._base_sampler
+    return {**params, **trial.system_attrs.get("fixed_params", {}), **trial.params}
 
 
 def constraints_of(trial: FrozenTrial) -> Sequence[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -15,7 +16,7 @@ from optuna.storages._heartbeat import BaseHeartbeat, get_heartbeat_thread, is_h
 from optuna.study._tell import _tell_with_warning
 from optuna.trial import Trial, TrialState
 
-from epbt_optuna._internal.optuna import backend_of
+from epbt_optuna._internal.optuna import backend_of, make_room
 
 __all__ = [
     "ask_again",
@@ -23,6 +24,7 @@ __all__ = [
     "fail_stale",
     "has_heartbeat",
     "heartbeat",
+    "heartbeat_interval",
     "is_optimizing",
     "optimizing",
     "reopen_trial",
@@ -80,7 +82,8 @@ def ask_again(study: Study, trial_id: int) -> Trial:
     trial.study = study
     trial.storage = storage
     trial._trial_id = trial_id
-    trial._cached_frozen_trial = storage.get_trial(trial_id)
+    trial._cached_frozen_trial = copy.copy(storage.get_trial(trial_id))  # the storage's own
+    make_room(trial._cached_frozen_trial)
     trial.relative_search_space = None
     trial._relative_params = None
     trial._fixed_params = trial._cached_frozen_trial.system_attrs.get("fixed_params", {})
@@ -125,6 +128,12 @@ def fail_lost_trial(study: Study, trial_id: int) -> None:
 def heartbeat(study: Study, trial_id: int) -> AbstractContextManager[None]:
     """Record heartbeats of a running trial, where the storage was told to."""
     return get_heartbeat_thread(trial_id, study._storage)  # type: ignore[return-value]
+
+
+def heartbeat_interval(study: Study) -> float | None:
+    """Return the seconds between two heartbeats of a trial; None where there are none."""
+    storage = study._storage
+    return storage.get_heartbeat_interval() if isinstance(storage, BaseHeartbeat) else None
 
 
 def fail_stale(study: Study) -> None:

@@ -1,23 +1,33 @@
-"""Where checkpoints' bytes live: a local folder, or any of Optuna's artifact stores.
+"""Where checkpoints' bytes live: what all places have in common, and a local folder.
 
-Both write whole or not at all, and read through one open local file.
+All write whole or not at all, and read through one open local file.
 """
 
 from __future__ import annotations
 
+import errno
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Protocol, cast
+from typing import IO, BinaryIO, Protocol
 
 from optuna.artifacts.exceptions import ArtifactNotFound
 
-from epbt_optuna._internal.optuna import remove_artifact
+from epbt_optuna._internal.artifact_names import ArtifactName
 
-__all__ = ["ArtifactStore", "Artifacts", "FolderArtifacts", "StoreArtifacts", "artifacts_in"]
+__all__ = ["ArtifactStore", "Artifacts", "FolderArtifacts"]
+
+# What file systems say that keep folders in another way (CIFS, FUSE), or let nobody list them.
+_CANNOT_BE_SYNCHRONISED = {
+    errno.EACCES,
+    errno.EBADF,
+    errno.EINVAL,
+    errno.ENOSYS,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.EPERM,
+}
 
 
 class ArtifactStore(Protocol):
@@ -47,12 +57,27 @@ class Artifacts(Protocol):
         """Open a local file with the bytes; `ArtifactNotFound` if there are none."""
         ...
 
+    def touch(self, artifact_id: str) -> None:
+        """Make the bytes as young as if they had just been written; an error if they are gone."""
+        ...
+
+    def holds(self, artifact_id: str) -> bool:
+        """Return whether bytes just written are there."""
+        ...
+
     def remove(self, artifact_id: str) -> None:
         """Remove the bytes, if they are there."""
         ...
 
+    def sweep(self, file: str, is_recorded: Callable[[], bool]) -> None:
+        """Remove something that was listed, unless it is recorded by then."""
+        ...
+
     def listing(self, prefixes: tuple[str, ...]) -> dict[str, os.stat_result] | None:
-        """Return what there is that begins with a prefix; None where that cannot be known."""
+        """Return what there is that begins with a prefix; None where that cannot be known.
+
+        What was begun and not finished is listed by another name.
+        """
         ...
 
     def where(self, artifact_id: str) -> str:
@@ -60,31 +85,23 @@ class Artifacts(Protocol):
         ...
 
 
-def artifacts_in(place: str | os.PathLike[str] | ArtifactStore) -> Artifacts:
-    """Return the artifacts in a folder or an artifact store of Optuna's.
-
-    Raises:
-        TypeError: `place` is neither.
-    """
-    if isinstance(place, str | os.PathLike):
-        return FolderArtifacts(Path(place))
-    if all(hasattr(place, name) for name in ("open_reader", "write", "remove")):
-        return StoreArtifacts(place)
-    raise TypeError(f"`store` must be a path or an Optuna artifact store but got {place!r}.")
-
-
 class FolderArtifacts:
     """Files in one folder: written beside, synchronised, then renamed, so never seen in part."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._was_there = False
 
     @contextmanager
     def writing(self, artifact_id: str) -> Iterator[IO[bytes]]:
         """Open a temporary file in the folder, and give it its name at the end."""
         path = self._path(artifact_id)
-        self._folder.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{artifact_id}.tmp")
+        if not self._was_there:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._was_there = True
+        elif not self._folder.is_dir():
+            raise FileNotFoundError("the folder is gone, with the checkpoints that it held")
         try:
             with temporary.open("xb") as file:
                 yield file
@@ -98,24 +115,64 @@ class FolderArtifacts:
 
     @contextmanager
     def reading(self, artifact_id: str) -> Iterator[IO[bytes]]:
-        """Open the file itself."""
+        """Open the file itself, or the copy of it that a branch of its study has."""
         path = self._path(artifact_id)
-        if not path.is_file():
-            raise ArtifactNotFound(f"{path} does not exist.")
+        if not path.is_file():  # a record without its study cannot say which branch it is of
+            name = ArtifactName.parsed(artifact_id)
+            copies = [] if name is None else self._folder.glob(f"epbt-*{name.ending}")
+            if (copy := next(iter(copies), None)) is None:
+                raise ArtifactNotFound(f"{path} does not exist.")
+            path = copy
         with path.open("rb") as file:
+            self._was_there = True
             yield file
+
+    def touch(self, artifact_id: str) -> None:
+        """Set the file's times."""
+        os.utime(self._path(artifact_id))
+
+    def holds(self, artifact_id: str) -> bool:
+        """Return whether the file is there."""
+        try:
+            self._path(artifact_id).stat()
+        except OSError:  # nobody can say, so it is not relied on
+            return False
+        return True
 
     def remove(self, artifact_id: str) -> None:
         """Delete the file, if it is there."""
         self._path(artifact_id).unlink(missing_ok=True)
 
+    def sweep(self, file: str, is_recorded: Callable[[], bool]) -> None:
+        """Delete a file that is old, finished or not."""
+        path = self._path(file)
+        if is_recorded():
+            return
+        if not file.startswith("."):
+            # Its writer may wake up now and record it. It looks whether the file is there after
+            # that, and the records are read here after the file was moved: so either the record
+            # is seen here, or the writer sees that the file is gone.
+            path = path.replace(path.with_name(f".{file}.tmp"))
+            is_wanted = True
+            try:
+                is_wanted = is_recorded()
+            finally:
+                if is_wanted:
+                    path.replace(self._path(file))
+            if is_wanted:
+                return
+        path.unlink(missing_ok=True)
+
     def listing(self, prefixes: tuple[str, ...]) -> dict[str, os.stat_result]:
         """Return the files by name, the temporary ones of dead writers included."""
         files: dict[str, os.stat_result] = {}
-        with suppress(FileNotFoundError), os.scandir(self._folder) as entries:
+        if not self._was_there and not self._folder.exists():  # nothing was saved yet
+            return files
+        with os.scandir(self._folder) as entries:
+            self._was_there = True
             for entry in entries:
                 if entry.name.removeprefix(".").startswith(prefixes):
-                    with suppress(FileNotFoundError):  # another collector was faster
+                    with suppress(OSError):  # another collector was faster; or for a moment
                         files[entry.name] = entry.stat()
         return files
 
@@ -129,67 +186,15 @@ class FolderArtifacts:
         return self._folder / artifact_id
 
     def _synchronise_names(self) -> None:
-        """Make the new name survive a power cut; only POSIX can."""
-        if os.name == "posix":
+        """Make the new name survive a power cut, where the system and the file system can."""
+        if os.name != "posix":
+            return
+        try:
             descriptor = os.open(self._folder, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-
-
-class StoreArtifacts:
-    """An artifact store of Optuna's, through a temporary local file on the way in and out."""
-
-    def __init__(self, store: ArtifactStore) -> None:
-        self._store = store
-
-    @contextmanager
-    def writing(self, artifact_id: str) -> Iterator[IO[bytes]]:
-        """Open a temporary file, and upload it at the end."""
-        with tempfile.TemporaryFile() as file:
-            yield file
-            file.seek(0)
-            self._store.write(artifact_id, cast(BinaryIO, _KeptOpen(file)))
-
-    @contextmanager
-    def reading(self, artifact_id: str) -> Iterator[IO[bytes]]:
-        """Open a downloaded copy, deleted at the end; what is mapped into memory stays valid."""
-        with tempfile.TemporaryFile() as file:
-            try:
-                with self._store.open_reader(artifact_id) as source:
-                    shutil.copyfileobj(source, file, 1 << 20)
-            except ArtifactNotFound:
+        except OSError as error:
+            if error.errno not in _CANNOT_BE_SYNCHRONISED:
                 raise
-            except Exception as error:  # each store's client has errors of its own
-                raise OSError(f"{type(error).__name__}: {error}") from error
-            file.seek(0)
-            yield file
-
-    def remove(self, artifact_id: str) -> None:
-        """Remove the artifact, if it is there."""
-        with suppress(ArtifactNotFound):
-            remove_artifact(self._store, artifact_id)
-
-    def listing(self, prefixes: tuple[str, ...]) -> None:
-        """Return None: Optuna's artifact stores cannot be listed."""
-
-    def where(self, artifact_id: str) -> str:
-        """Return the store and the artifact's id."""
-        return f"{type(self._store).__name__}: {artifact_id}"
-
-
-class _KeptOpen:
-    """A file that `close` does not close: boto3 closes what it uploads, and nobody could retry."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._file)
-
-    def close(self) -> None:
-        """Leave the file open."""

@@ -2,47 +2,85 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar
 
 from optuna import Trial
 
-from epbt_optuna._internal.attrs import AttrError
+from epbt_optuna._internal.attrs import CHECKPOINT, AttrError
 from epbt_optuna._internal.identity import StudyIdentity
-from epbt_optuna._internal.optuna import read_system_attrs, read_trial
-from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
-from epbt_optuna.population import Lineage
+from epbt_optuna._internal.optuna import (
+    attrs_at_start,
+    read_study_attrs,
+    read_system_attrs,
+    read_trial,
+)
+from epbt_optuna._internal.text import get_logger
+from epbt_optuna.checkpoints.calls import note_call
+from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord, was_bred_here
+from epbt_optuna.checkpoints.reports import record_earlier_run
+from epbt_optuna.checkpoints.running import AnyTrial, is_live
+from epbt_optuna.population import Generations, Lineage
 
 __all__ = ["inherit_by"]
 
 _T = TypeVar("_T")
-_logger = logging.getLogger("epbt_optuna.checkpoints")
+_logger = get_logger("epbt_optuna.checkpoints")
 
 
 def inherit_by(
-    trial: Trial, missing: Literal["error", "fresh"], read: Callable[[CheckpointRecord], _T]
+    trial: AnyTrial,
+    missing: Literal["error", "fresh"],
+    read: Callable[[CheckpointRecord], _T],
 ) -> _T | None:
     """Return what `read` makes of the checkpoint that a trial starts from; None for a founder.
 
     Raises:
+        TypeError: `trial` is not live, and `missing` is not `"fresh"`, or no objective could be
+            run with it.
         ValueError: `missing` is neither `"error"` nor `"fresh"`.
-        CheckpointError: The parent saved no checkpoint, or `read` raises it.
+        CheckpointError: The parent saved no checkpoint, no sampler of ours has chosen a parent, a
+            record cannot be read, or `read` raises it.
     """
     if missing not in ("error", "fresh"):
         raise ValueError(f"`missing` must be 'error' or 'fresh' but got {missing!r}.")
-    identity = StudyIdentity.of(trial.study)
-    system_attrs = read_system_attrs(trial.study, trial)
-    partial = CheckpointRecord.partial(trial.number, system_attrs, identity)
+    if is_live(trial):
+        note_call(trial)
+        try:
+            return _inherit(trial, missing, read)
+        except AttrError as error:  # nobody can say whose weights these are to be
+            raise CheckpointError(str(error)) from error
+    if missing == "fresh":
+        return None
+    raise TypeError(
+        f"`trial` must be the live trial of an objective but got a {type(trial).__name__}, which "
+        "inherits nothing. Pass `missing='fresh'` to run the objective with fresh weights; `load` "
+        "returns what a trial of a study has saved."
+    )
+
+
+def _inherit(
+    trial: Trial, missing: Literal["error", "fresh"], read: Callable[[CheckpointRecord], _T]
+) -> _T | None:
+    study = trial.study
+    study_attrs = read_study_attrs(study)
+    identity = StudyIdentity.of(study, study_attrs)
+    system_attrs = read_system_attrs(study, trial)
+    partial = _of_earlier_run(trial, system_attrs, identity)
     if partial is not None:
         try:
-            return read(partial)
+            state = read(partial)
         except CheckpointError as error:
             _logger.warning("%s Trial %d starts from its parent.", error, trial.number)
-    lineage = _lineage(trial.number, system_attrs, identity)
+        else:
+            record_earlier_run(trial, partial)
+            return state
+    lineage = Lineage.recorded(trial.number, system_attrs, identity)
+    if lineage is None and missing == "error" and Generations.recorded(study, study_attrs):
+        _require_older_than_the_population(trial, identity)
     if lineage is None or lineage.parent is None:
         return None
-    parent = read_trial(trial.study, lineage.parent)
+    parent = read_trial(study, lineage.parent)
     if parent is None:
         raise CheckpointError(
             f"Trial {lineage.parent}, the parent of trial {trial.number}, does not exist."
@@ -50,7 +88,7 @@ def inherit_by(
     record = CheckpointRecord.own(parent.number, parent.system_attrs, identity)
     if record is not None and record.final:
         return read(record)
-    bred_by_us = _lineage(parent.number, parent.system_attrs, identity) is not None
+    bred_by_us = Lineage.recorded(parent.number, parent.system_attrs, identity) is not None
     if missing == "fresh" or not bred_by_us:
         return None
     raise CheckpointError(
@@ -60,10 +98,35 @@ def inherit_by(
     )
 
 
-def _lineage(
-    number: int, system_attrs: Mapping[str, Any], identity: StudyIdentity
-) -> Lineage | None:
-    try:
-        return Lineage.recorded(number, system_attrs, identity)
-    except AttrError as error:  # nobody can say whose weights these are to be
-        raise CheckpointError(str(error)) from error
+def _of_earlier_run(
+    trial: Trial, system_attrs: Mapping[str, Any], identity: StudyIdentity
+) -> CheckpointRecord | None:
+    """Return the partial checkpoint that an earlier run of a trial saved, before it was cut off.
+
+    It was there when this run's live trial was made: at ask for a retry, by `reopen`, or in the
+    new process of a task that is run again. What this run saves itself replaces it, and is not
+    inherited: in a cross-validation, the next fold would begin with a network that has seen its
+    validation data. A live trial that is pickled or forked in the middle of its run takes along
+    what it began with, so the copy belongs to the same run.
+    """
+    if system_attrs.get(CHECKPOINT.key) != attrs_at_start(trial).get(CHECKPOINT.key):
+        return None
+    return CheckpointRecord.partial(trial.number, system_attrs, identity)
+
+
+def _require_older_than_the_population(trial: Trial, identity: StudyIdentity) -> None:
+    """Raise unless a trial that has no lineage was asked before a sampler of ours was first used.
+
+    Raises:
+        CheckpointError: It was asked later, so somebody has left out the sampler.
+    """
+    study = trial.study
+    earlier = study.get_trials(deepcopy=False)[: trial.number]
+    if any(was_bred_here(other.number, other.system_attrs, identity) for other in earlier):
+        raise CheckpointError(
+            f"Trial {trial.number} of study {study.study_name!r} has no parent to inherit from: "
+            f"{type(study.sampler).__name__} asked it, though a sampler of epbt_optuna has begun "
+            "this study. Pass that sampler when you open the study, as in "
+            "`optuna.load_study(..., sampler=EPBTSampler(...))`, or pass `missing='fresh'` if "
+            "fresh weights are meant."
+        )

@@ -46,7 +46,8 @@ def resume(study: Study, trial: FrozenTrial) -> None:
     What Optuna's heartbeat does for `study.optimize` on a relational database
     (`optuna.storages.RetryHeartbeatStaleTrialCallback`), for ask/tell and for every storage. The
     next trial asked is the retry; `CheckpointStore.inherit` gives it what the trial last saved
-    with `final=False`, or else its parent's checkpoint. Like any trial, the retry takes a number.
+    with `final=False`, or else its parent's checkpoint. Like any trial, the retry takes a number;
+    what had been reported until that was saved counts as its own.
 
     Args:
         study: The study.

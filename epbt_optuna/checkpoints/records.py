@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from optuna import Trial
 
 from epbt_optuna._internal.attrs import CHECKPOINT, AttrError
 from epbt_optuna._internal.identity import StudyIdentity, retried_numbers
+from epbt_optuna._internal.optuna import reports_so_far
+from epbt_optuna.checkpoints.calls import has_inherited
 from epbt_optuna.population import Lineage
 
-__all__ = ["CheckpointError", "CheckpointRecord"]
+__all__ = ["CheckpointError", "CheckpointRecord", "was_bred_here"]
 
 
 class CheckpointError(RuntimeError):
@@ -32,6 +34,8 @@ class CheckpointRecord:
         final: Whether children may inherit it, or it is from within a generation.
         format: Version of the format.
         token: The study's token when it was written; None before there were tokens.
+        n_reports: How many reports the trial itself had made by then; None in earlier versions.
+        inherited: Whether `inherit` was called before; None in earlier versions.
     """
 
     trial: int
@@ -42,6 +46,8 @@ class CheckpointRecord:
     final: bool
     format: int
     token: str | None
+    n_reports: int | None = None
+    inherited: bool | None = None
 
     @classmethod
     def in_attrs(cls, number: int, system_attrs: Mapping[str, Any]) -> CheckpointRecord | None:
@@ -76,16 +82,18 @@ class CheckpointRecord:
         record = cls.in_attrs(number, system_attrs)
         if record is None:
             return None
-        is_retry = bool(retried_numbers(system_attrs))
+        retried = retried_numbers(system_attrs)
         if identity is None:
-            return None if is_retry and record.trial != number else record
+            return None if record.trial in retried else record
+        located = identity.located(number, record.token, record.artifact)
+        record = replace(record, artifact=located)
         is_known = identity.knows(record.token, record.trial, number, system_attrs)
         if is_known and record.trial == number:
             return record
-        if _was_bred_here(number, system_attrs, identity):
+        if was_bred_here(number, system_attrs, identity):
             return None
         is_from_here = record.token in (None, *identity.own, *identity.lent)
-        return None if is_from_here and is_retry else record
+        return None if is_from_here and retried else record
 
     @classmethod
     def partial(
@@ -99,15 +107,19 @@ class CheckpointRecord:
         record = cls.in_attrs(number, system_attrs)
         if record is None or record.final:
             return None
-        is_known = identity.knows(record.token, record.trial, number, system_attrs)
-        return record if is_known else None
+        if not identity.knows(record.token, record.trial, number, system_attrs):
+            return None
+        located = identity.located(record.trial, record.token, record.artifact)
+        return replace(record, artifact=located)
 
     def write(self, trial: Trial) -> None:
-        """Record the checkpoint in a running trial."""
-        CHECKPOINT.write_to_trial(trial.study, trial, asdict(self))
+        """Record the checkpoint in a running trial, and how far that has come."""
+        inherited = has_inherited(trial.study, trial)
+        record = replace(self, n_reports=len(reports_so_far(trial)), inherited=inherited)
+        CHECKPOINT.write_to_trial(trial.study, trial, asdict(record))
 
 
-def _was_bred_here(number: int, system_attrs: Mapping[str, Any], identity: StudyIdentity) -> bool:
+def was_bred_here(number: int, system_attrs: Mapping[str, Any], identity: StudyIdentity) -> bool:
     """Tell whether a trial was asked in this study, and so would have a record of its own."""
     try:
         return Lineage.recorded(number, system_attrs, identity) is not None

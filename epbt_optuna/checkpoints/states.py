@@ -1,4 +1,4 @@
-"""Checkpoints as bytes: what a state may hold, and its way into a file and back.
+"""Checkpoints as bytes: a state's way into a file and back.
 
 States are written by `torch.save` and read with `weights_only=True`, so reading one never runs
 code. What could not be read back that way is refused when it is saved, by the name of its key.
@@ -6,47 +6,97 @@ code. What could not be read back that way is refused when it is saved, by the n
 
 from __future__ import annotations
 
+import mmap
 import os
-from collections import OrderedDict
+import pickle
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import IO, Any
 
+import numpy as np
 import torch
 
+from epbt_optuna.checkpoints.arrays import REBUILDERS, reduce_numpy
+from epbt_optuna.checkpoints.contents import blocks_in
 from epbt_optuna.checkpoints.format import FORMAT, UnreadableError, check_format
+from epbt_optuna.checkpoints.memory import copies_of_views
 
-__all__ = ["read_state", "safe_state", "write_state"]
+__all__ = ["SafeState", "check_map_location", "read_state", "safe_state", "write_state"]
 
-_PLAIN_TYPES = (bool, int, float, str, type(None), torch.dtype, torch.Size)
-_TENSOR_TYPES = (torch.Tensor, torch.nn.Parameter)
 _ZIP = b"PK\x03\x04"
+# Empty bytes are pickled as a call of `bytes`, and torch reads other ones by itself.
+_REBUILDERS = (*REBUILDERS, bytes)
+_mmap_options = threading.Lock()
 
 
-def safe_state(state: Any, path: str = "state") -> Any:
-    """Return `state` as it can be saved: checked, and without memory that is not its own.
+@dataclass(frozen=True)
+class SafeState:
+    """A state that can be saved, and what to save in place of some tensors in it.
+
+    Attributes:
+        state: The state itself.
+        copies: By its `id`, a tensor without the memory that is not its own.
+        has_numpy: Whether there is anything of NumPy's in it.
+    """
+
+    state: Any
+    copies: dict[int, torch.Tensor]
+    has_numpy: bool
+
+
+def safe_state(state: Any) -> SafeState:
+    """Check that a state comes back the same when it is read.
 
     A view, such as one model's slice of a stacked batch, would be saved with all the memory it
-    is a view of; it is copied instead. Everything else is returned as it is.
-
-    Args:
-        state: Any nesting of dicts, lists and tuples of tensors, numbers, strings and None.
-        path: How the error names the value.
+    is a view of; it is copied instead, together with what shares its memory in the state.
 
     Raises:
-        TypeError: A value has a type that `torch.load(weights_only=True)` would refuse.
+        TypeError: A value could not be read back as it is; the message names its key.
         ValueError: A tensor has no data.
     """
-    if isinstance(state, torch.Tensor):
-        return _compact(state, path)
-    if type(state) in (dict, OrderedDict):
-        return _safe_dict(state, path)
-    if type(state) in (list, tuple):
-        return type(state)(safe_state(value, f"{path}[{i}]") for i, value in enumerate(state))
-    return _plain(state, path)
+    blocks, has_numpy = blocks_in(state)
+    return SafeState(state, copies_of_views(blocks), has_numpy)
 
 
-def write_state(file: IO[bytes], state: Any, study_name: str, trial: int) -> None:
+def write_state(file: IO[bytes], safe: SafeState, study_name: str, trial: int) -> None:
     """Write a safe state, with its format and which trial of which study saved it."""
-    torch.save({"format": FORMAT, "study": study_name, "trial": trial, "state": state}, file)
+    content = {"format": FORMAT, "study": study_name, "trial": trial, "state": safe.state}
+    if not safe.copies and not safe.has_numpy:
+        torch.save(content, file)
+        return
+
+    class Pickler(pickle.Pickler):
+        """Saves copies of views, and arrays as tensors; keeps what is one object one object."""
+
+        def reducer_override(self, obj: Any) -> Any:
+            copy = safe.copies.get(id(obj))  # the state keeps its tensors, so no id is used twice
+            if isinstance(obj, np.ndarray | np.generic | np.dtype):
+                return reduce_numpy(obj, copy)
+            return NotImplemented if copy is None else copy.__reduce_ex__(2)
+
+    class PickleModule:
+        """What torch takes of a module like `pickle`."""
+
+    PickleModule.Pickler = Pickler  # type: ignore[attr-defined]
+    torch.save(content, file, pickle_module=PickleModule)
+
+
+def check_map_location(map_location: Any) -> None:
+    """Raise unless tensors can go where `map_location` says, if that is a device.
+
+    Raises:
+        ValueError: There is no such device here.
+    """
+    if isinstance(map_location, str | torch.device):
+        try:
+            torch.empty(0, device=map_location)
+        except Exception as error:  # each kind of device has errors of its own
+            raise ValueError(
+                f"`map_location` must be a device that is here but got {str(map_location)!r}: "
+                f"{_first_line(error)}"
+            ) from error
 
 
 def read_state(file: IO[bytes], map_location: Any, *, mmap: bool = False) -> Any:
@@ -58,25 +108,27 @@ def read_state(file: IO[bytes], map_location: Any, *, mmap: bool = False) -> Any
         mmap: Whether to map the file into memory instead of reading it, where the system can.
 
     Raises:
-        UnreadableError: The bytes are no checkpoint, or were written by a newer version.
+        UnreadableError: The bytes are no checkpoint, were written by a newer version, or cannot
+            be read here.
+        MemoryError: There is too little memory.
     """
     if file.read(len(_ZIP)) != _ZIP:  # torch would read its formats of before 2020, too
         raise UnreadableError("its bytes cannot be read safely")
     file.seek(0)
-    mmap = mmap and os.name == "posix"
+    known = torch.serialization.get_safe_globals()
+    torch.serialization.add_safe_globals([each for each in _REBUILDERS if each not in known])
     try:
-        payload = torch.load(
-            # torch maps what has a path; this one is the open file's own, whatever its name is now.
-            f"/dev/fd/{file.fileno()}" if mmap else file,
-            map_location=map_location,
-            weights_only=True,
-            mmap=mmap,
-        )
-    except (OSError, torch.OutOfMemoryError):  # nothing is wrong with the bytes
+        payload = _load(file, map_location, mapped=mmap and os.name == "posix")
+    except (OSError, MemoryError, torch.OutOfMemoryError):  # nothing is wrong with the bytes
         raise
     except Exception as error:  # bytes that somebody has changed can make torch raise anything
-        # Not torch's own message: it advises to read the file unsafely.
-        raise UnreadableError("its bytes cannot be read safely") from error
+        reason = _first_line(error)
+        if "allocate memory" in reason or "not enough memory" in reason:
+            raise MemoryError(reason) from error
+        if isinstance(error, pickle.UnpicklingError) or "weights_only" in reason:
+            # Not torch's own message: it advises to read the file unsafely.
+            raise UnreadableError("its bytes cannot be read safely") from error
+        raise UnreadableError(f"torch cannot read it here: {reason}") from error
     if not isinstance(payload, dict) or type(payload.get("format")) is not int:
         raise UnreadableError("it was not written by a CheckpointStore")
     check_format(payload["format"])
@@ -85,39 +137,31 @@ def read_state(file: IO[bytes], map_location: Any, *, mmap: bool = False) -> Any
     return payload["state"]
 
 
-def _safe_dict(state: dict[Any, Any], path: str) -> dict[Any, Any]:
-    safe = type(state)(
-        (_plain(key, f"a key of {path}"), safe_state(value, f"{path}[{key!r}]"))
-        for key, value in state.items()
-    )
-    for name, value in getattr(state, "__dict__", {}).items():  # a state_dict's _metadata
-        setattr(safe, name, safe_state(value, f"{path}.{name}"))
-    return safe
+def _load(file: IO[bytes], map_location: Any, *, mapped: bool) -> Any:
+    if not mapped:
+        return torch.load(file, map_location=map_location, weights_only=True, mmap=False)
+    with _mapping_privately():
+        # torch maps what has a path; this one is the open file's own, whatever its name is now.
+        path = f"/dev/fd/{file.fileno()}"
+        return torch.load(path, map_location=map_location, weights_only=True, mmap=True)
 
 
-def _compact(tensor: torch.Tensor, path: str) -> torch.Tensor:
-    if type(tensor) not in _TENSOR_TYPES:
-        raise TypeError(
-            f"`{path}` must be a plain tensor but got {type(tensor).__name__}: a checkpoint holds "
-            "only what can be read back safely."
-        )
-    if tensor.is_meta:
-        raise ValueError(f"`{path}` must have data but got a tensor on the meta device.")
-    own_bytes = tensor.numel() * tensor.element_size()
-    if tensor.layout != torch.strided or tensor.untyped_storage().nbytes() <= own_bytes:
-        return tensor
-    copy = tensor.detach().clone()
-    if isinstance(tensor, torch.nn.Parameter):
-        return torch.nn.Parameter(copy, tensor.requires_grad)
-    return copy
+@contextmanager
+def _mapping_privately() -> Iterator[None]:
+    """Keep training out of the file, also where the user has torch map files of his own shared.
+
+    The option is torch's for the whole process. The lock makes sure that of two threads of ours,
+    none puts it back while the other one is still reading.
+    """
+    with _mmap_options:
+        before = torch.serialization.get_default_mmap_options() or mmap.MAP_PRIVATE
+        torch.serialization.set_default_mmap_options(mmap.MAP_PRIVATE)
+        try:
+            yield
+        finally:
+            torch.serialization.set_default_mmap_options(before)
 
 
-def _plain(value: Any, path: str) -> Any:
-    if type(value) not in _PLAIN_TYPES:
-        raise TypeError(
-            f"`{path}` must be a dict, list, tuple, tensor, number, string or None but got "
-            f"{type(value).__module__}.{type(value).__qualname__}: a checkpoint holds only what "
-            "can be read back safely. Convert it, for example with `.item()`, `.tolist()` or "
-            "`torch.from_numpy`."
-        )
-    return value
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:300]}"

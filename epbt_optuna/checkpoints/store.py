@@ -3,47 +3,52 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args, overload
+from typing import Any, Literal, overload
 
 from optuna import Study, Trial
 from optuna.trial import FrozenTrial
 
-from epbt_optuna._internal.attrs import AttrError, pass_over
 from epbt_optuna._internal.checks import check_number
 from epbt_optuna._internal.extras import needs
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import read_system_attrs
-from epbt_optuna._internal.per_study import PerStudy
+from epbt_optuna._internal.paths import local_path
 from epbt_optuna.checkpoints.archives import check_packable, pack, unpack
-from epbt_optuna.checkpoints.artifacts import ArtifactStore, artifacts_in
-from epbt_optuna.checkpoints.garbage import Garbage, find_garbage
+from epbt_optuna.checkpoints.garbage import Collector, Garbage, check_keep
 from epbt_optuna.checkpoints.inheritance import inherit_by
 from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
-from epbt_optuna.checkpoints.retention import Keep, Retention
+from epbt_optuna.checkpoints.retention import Keep
+from epbt_optuna.checkpoints.running import AnyTrial, can_save, require_of_study
+from epbt_optuna.checkpoints.stores import Place, artifacts_in
 from epbt_optuna.checkpoints.verified import RecordedArtifacts
 
 __all__ = ["CheckpointError", "CheckpointStore"]
+
+_GRACE = 3600.0  # seconds
 
 
 class CheckpointStore:
     """Saves the states of trials and lets children inherit their parent's.
 
-    A state is any nesting of dicts, lists and tuples of tensors, numbers, strings and None:
-    model, optimizer (momentum), scheduler, epoch, random states, all that training goes on
-    from. It is written by `torch.save`, whole or not at all, and read back verified and with
-    `weights_only=True`, so a checkpoint never runs code. States need torch (extra `torch`),
-    files and folders do not.
+    A state is any nesting of dicts, lists, tuples and sets of tensors, NumPy's arrays, numbers,
+    strings, bytes and None: model, optimizer (momentum), scheduler, epoch, random states, all
+    that training goes on from. It is written by `torch.save`, whole or not at all, and read back
+    verified and with `weights_only=True`, so a checkpoint never runs code. States need torch
+    (extra `torch`), files and folders do not.
 
     Args:
         store: A local folder, made when it is first written to, or an artifact store of Optuna
-            (`optuna.artifacts.FileSystemArtifactStore`, `Boto3ArtifactStore`, …). Workers on
-            several machines need one that all of them reach.
+            (`optuna.artifacts.FileSystemArtifactStore`, `Boto3ArtifactStore`, …), or a function
+            without arguments that makes one, once in each process. A relative folder is the one
+            that it is now, wherever the working directory moves. Workers on several machines
+            need a store that all of them reach.
 
     Raises:
-        TypeError: `store` is neither a path nor an artifact store.
+        TypeError: `store` is none of these.
+        ValueError: It is a URL.
 
     Example:
         ```python
@@ -59,26 +64,31 @@ class CheckpointStore:
         ```
     """
 
-    def __init__(self, store: str | os.PathLike[str] | ArtifactStore) -> None:
+    def __init__(self, store: Place) -> None:
         self._artifacts = RecordedArtifacts(artifacts_in(store))
-        self._retention = PerStudy(Retention)
+        self._collector = Collector(self._artifacts)
 
-    def save(self, trial: Trial, state: Any, *, final: bool = True) -> None:
+    def save(self, trial: AnyTrial, state: Any, *, final: bool = True) -> None:
         """Save the state that children of this trial will start from.
 
         Call it before the trial ends. Every call replaces what the trial saved before.
 
         Args:
-            trial: The running trial.
-            state: Any nesting of dicts, lists and tuples of tensors, numbers, strings and None.
+            trial: The live trial. With any other that an objective may be run again with, such
+                as `study.best_trial` or a `FixedTrial`, nothing is saved, and the log says so.
+            state: As above. Tensors that share memory share it again when they are read.
             final: False for a checkpoint from within the generation: children never start from
                 it, but if the trial is cut off and retried, the retry does.
 
         Raises:
-            TypeError: The state holds something that could not be read back safely; the message
-                names its key. Nothing is written then.
+            TypeError: `trial` is no trial of an objective; or the state holds something that could
+                not be read back safely, or not as it is, and the message names its key. Nothing
+                is written then.
+            ValueError: A tensor has no data.
             CheckpointError: The bytes could not be stored, or the trial has ended.
         """
+        if not can_save(trial):
+            return
         with needs("torch", "`CheckpointStore.save`"):
             from epbt_optuna.checkpoints.states import safe_state, write_state
 
@@ -88,7 +98,9 @@ class CheckpointStore:
             trial, "state", final, lambda file: write_state(file, safe, study, trial.number)
         )
 
-    def save_path(self, trial: Trial, path: str | os.PathLike[str], *, final: bool = True) -> None:
+    def save_path(
+        self, trial: AnyTrial, path: str | os.PathLike[str], *, final: bool = True
+    ) -> None:
         """Save a file or a folder that a framework wrote, in place of a state.
 
         For checkpoints of Lightning, Hugging Face or `torch.distributed.checkpoint`. The bytes
@@ -96,20 +108,24 @@ class CheckpointStore:
         the framework's affair: load them as safely as it allows.
 
         Args:
-            trial: The running trial.
+            trial: As for `save`.
             path: The file or folder; it may be deleted afterwards.
             final: As for `save`.
 
         Raises:
+            TypeError: `trial` is no trial of an objective.
             ValueError: There is no such file or folder, or it holds sockets or the like.
             CheckpointError: The bytes could not be stored, or the trial has ended.
         """
-        check_packable(Path(path))
-        self._artifacts.write(trial, "files", final, lambda file: pack(Path(path), file))
+        if not can_save(trial):
+            return
+        source = local_path("path", path)
+        check_packable(source)
+        self._artifacts.write(trial, "files", final, lambda file: pack(source, file))
 
     def inherit(
         self,
-        trial: Trial,
+        trial: AnyTrial,
         *,
         map_location: Any = "cpu",
         missing: Literal["error", "fresh"] = "error",
@@ -118,15 +134,16 @@ class CheckpointStore:
         """Return the state that the trial starts from: its parent's; None for a founder.
 
         A trial that retries one that was cut off starts from what that one last saved with
-        `final=False`, if it did.
+        `final=False`, if it did; a trial never starts from what its own run has saved.
 
         Args:
-            trial: The running trial.
+            trial: The live trial. Others that an objective may be run again with, such as
+                `study.best_trial` or a `FixedTrial`, inherit None, with `missing="fresh"` only.
             map_location: Where tensors go, as for `torch.load`.
-            missing: What a parent that saved no checkpoint means. `"error"`: a forgotten
-                `save` must not silently train from scratch. `"fresh"`: start from fresh
-                weights. A parent that no sampler of ours bred (`study.add_trial`, another
-                sampler's trials) may always lack one.
+            missing: What a parent that saved no checkpoint means. `"error"`: a forgotten `save`,
+                or sampler when the study was opened, must not silently train from scratch.
+                `"fresh"`: start from fresh weights. A parent that no sampler of ours bred
+                (`study.add_trial`, another sampler's trials) may always lack one.
             mmap: Whether to map the file into memory (POSIX only; of an artifact store, the
                 downloaded copy). Tensors then stay on disk until they are used, and later writes
                 to the file show in them.
@@ -135,8 +152,11 @@ class CheckpointStore:
             The state, verified; None where the trial starts from fresh weights.
 
         Raises:
-            ValueError: `missing` is neither `"error"` nor `"fresh"`.
-            CheckpointError: The parent saved no checkpoint, or it is missing or damaged.
+            TypeError: `trial` is not live.
+            ValueError: `missing` is neither `"error"` nor `"fresh"`, or `map_location` is a device
+                that is not here.
+            CheckpointError: The parent saved no checkpoint, or it is missing or damaged; or the
+                trial was asked by another sampler, in a study that one of ours has begun.
         """
         return inherit_by(
             trial, missing, lambda record: self._read_state(record, map_location, mmap)
@@ -144,7 +164,7 @@ class CheckpointStore:
 
     def inherit_path(
         self,
-        trial: Trial,
+        trial: AnyTrial,
         destination: str | os.PathLike[str],
         *,
         missing: Literal["error", "fresh"] = "error",
@@ -152,19 +172,20 @@ class CheckpointStore:
         """Restore the file or folder that the trial starts from; None for a founder.
 
         Args:
-            trial: The running trial.
+            trial: As for `inherit`.
             destination: Where the file or folder is put; must not exist yet.
             missing: As for `inherit`.
 
         Returns:
-            `destination`, or None where the trial starts from fresh weights.
+            `destination`, absolute, or None where the trial starts from fresh weights.
 
         Raises:
+            TypeError: As for `inherit`.
             ValueError: `destination` exists, or `missing` is neither `"error"` nor `"fresh"`.
-            CheckpointError: The parent saved no checkpoint, or it is missing or damaged.
+            CheckpointError: As for `inherit`.
         """
-        target = Path(destination)
-        if target.exists():
+        target = local_path("destination", destination)
+        if os.path.lexists(target):
             raise ValueError(f"`destination` must not exist yet but {target} does.")
         return inherit_by(trial, missing, lambda record: self._restore_files(record, target))
 
@@ -179,8 +200,11 @@ class CheckpointStore:
             mmap: As for `inherit`.
 
         Raises:
+            TypeError: `trial` is no trial of a study.
+            ValueError: `map_location` is a device that is not here.
             CheckpointError: The trial saved no checkpoint, or it is missing or damaged.
         """
+        require_of_study(trial)
         if isinstance(trial, Trial):
             attrs = read_system_attrs(trial.study, trial)
             record = CheckpointRecord.own(trial.number, attrs, StudyIdentity.of(trial.study))
@@ -205,7 +229,7 @@ class CheckpointStore:
         study: Study,
         *,
         keep: Keep = "population",
-        grace: float = 3600.0,
+        grace: float = _GRACE,
         dry_run: bool = False,
     ) -> list[int] | list[Garbage]:
         """Remove the checkpoints that no trial can need any more.
@@ -230,46 +254,38 @@ class CheckpointStore:
         Raises:
             ValueError: `keep` is unknown, `grace` is negative, or no sampler of ours has asked a
                 trial in the study.
+            CheckpointError: The folder cannot be listed.
         """
-        if keep not in get_args(Keep):
-            raise ValueError(f"`keep` must be one of {get_args(Keep)} but got {keep!r}.")
+        check_keep(keep)
         check_number("grace", grace, at_least=0)
-        retention = self._retention(study)
-        garbage = find_garbage(study, self._artifacts, retention, keep, time.time() - grace)
         if dry_run:
-            return garbage
-        removed = []
-        for trial, artifact, _ in garbage:
-            if self._artifacts.remove(artifact) and trial is not None:
-                retention.forget(trial)
-                removed.append(trial)
-        return removed
+            return self._collector.find(study, keep, grace)
+        return self._collector.collect(study, keep, grace)
 
     def collector(self, keep: Keep = "population") -> Callable[[Study, FrozenTrial], None]:
         """Return a study callback that collects at the end of each generation.
 
+        It never ends a run: what goes wrong is a line in the log, and garbage stays until later.
+
         Args:
             keep: As for `collect`.
+
+        Raises:
+            ValueError: `keep` is unknown.
 
         Example:
             ```python
             study.optimize(objective, callbacks=[checkpoints.collector()])
             ```
         """
-
-        def collect_after_generation(study: Study, trial: FrozenTrial) -> None:
-            try:
-                if self._retention(study).ends_generation(trial.number):
-                    self.collect(study, keep=keep)
-            except AttrError as error:  # no reason to end a run: what is garbage may stay
-                pass_over(str(error))
-
-        return collect_after_generation
+        check_keep(keep)
+        return partial(self._collector.after_trial, keep=keep, grace=_GRACE)
 
     def _read_state(self, record: CheckpointRecord, map_location: Any, mmap: bool) -> Any:
         with needs("torch", "`CheckpointStore.inherit` or `load`"):
-            from epbt_optuna.checkpoints.states import read_state
+            from epbt_optuna.checkpoints.states import check_map_location, read_state
 
+        check_map_location(map_location)
         with self._artifacts.open(record, "state") as file:
             return read_state(file, map_location, mmap=mmap)
 

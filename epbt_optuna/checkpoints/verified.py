@@ -7,9 +7,8 @@ that are not there.
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
-import uuid
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Literal, cast
@@ -18,8 +17,11 @@ from optuna import Trial
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.exceptions import UpdateFinishedTrialError
 
-from epbt_optuna._internal.identity import StudyIdentity, prefix_of
+from epbt_optuna._internal.artifact_names import ArtifactName
+from epbt_optuna._internal.attrs import CHECKPOINT
+from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import read_system_attrs
+from epbt_optuna._internal.text import get_logger
 from epbt_optuna.checkpoints.artifacts import Artifacts
 from epbt_optuna.checkpoints.format import FORMAT, UnreadableError, check_format
 from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
@@ -27,7 +29,7 @@ from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
 __all__ = ["RecordedArtifacts"]
 
 _BLOCK = 1 << 20
-_logger = logging.getLogger("epbt_optuna.checkpoints")
+_logger = get_logger("epbt_optuna.checkpoints")
 
 
 class RecordedArtifacts:
@@ -57,10 +59,14 @@ class RecordedArtifacts:
         attrs = read_system_attrs(trial.study, trial)
         replaced = CheckpointRecord.own(trial.number, attrs, identity)
         suffix = "pt" if kind == "state" else "tar"
-        artifact = f"{prefix_of(token)}{trial.number:06d}-{uuid.uuid4().hex}.{suffix}"
+        artifact = str(ArtifactName.drawn(token, trial.number, suffix))
         try:
             with self._artifacts.writing(artifact) as file:
                 size, sha256 = _write_hashed(file, write_content)
+            # A collector takes bytes without a record for left behind once they are old. It looks
+            # at the records again before it removes them, so these bytes can only go between here
+            # and the record if the process sleeps for that long here, too.
+            self._artifacts.touch(artifact)
         except Exception as error:
             raise CheckpointError(
                 f"The checkpoint of trial {trial.number} could not be written to "
@@ -74,10 +80,16 @@ class RecordedArtifacts:
             raise CheckpointError(
                 f"Trial {trial.number} has ended; save its checkpoint before it is told."
             ) from error
-        if replaced is not None:
+        if not self._artifacts.holds(artifact):  # it did sleep, or somebody emptied the folder
+            with suppress(UpdateFinishedTrialError):
+                CHECKPOINT.write_to_trial(trial.study, trial, attrs.get(CHECKPOINT.key))
+            raise CheckpointError(
+                f"The checkpoint of trial {trial.number} was gone from "
+                f"{self._artifacts.where(artifact)} as soon as it was recorded: it is not saved."
+            )
+        if replaced is not None and identity.owns(replaced.artifact, trial.number):
             with suppress(Exception):  # the new checkpoint stands; the old one is mere garbage
-                if self.owns(identity, replaced.artifact):
-                    self._artifacts.remove(replaced.artifact)
+                self._artifacts.remove(replaced.artifact)
 
     @contextmanager
     def open(
@@ -91,6 +103,8 @@ class RecordedArtifacts:
         """
         where = f"The checkpoint of trial {record.trial} ({self._artifacts.where(record.artifact)})"
         try:
+            if ArtifactName.parsed(record.artifact) is None:  # anybody's database, any path
+                raise UnreadableError("that is not the name of a checkpoint")
             check_format(record.format)
             _check_kind(record.kind, kind)
             with self._artifacts.reading(record.artifact) as file:
@@ -103,13 +117,23 @@ class RecordedArtifacts:
         except (OSError, ValueError, UnreadableError) as error:
             raise CheckpointError(f"{where} cannot be read: {error}.") from error
 
-    def owns(self, identity: StudyIdentity, artifact: str) -> bool:
-        """Return whether bytes are a study's to remove.
+    def copy(self, record: CheckpointRecord, artifact: str) -> bool:
+        """Copy recorded bytes to another name; return False if they are missing or damaged.
 
-        A trial that was added from another study brings the record of that one's bytes along, and
-        so does a copy of a whole study.
+        Raises:
+            CheckpointError: They could not be read or written now.
         """
-        return artifact.startswith(identity.prefixes)
+        try:
+            with (
+                self.open(record, record.kind) as source,
+                self._artifacts.writing(artifact) as file,
+            ):
+                shutil.copyfileobj(source, file, _BLOCK)
+        except CheckpointError as error:
+            if isinstance(error.__cause__, OSError):
+                raise
+            return False
+        return True
 
     def remove(self, artifact: str) -> bool:
         """Remove bytes, if they are there; return False, with a warning, if that fails."""
@@ -120,9 +144,23 @@ class RecordedArtifacts:
             return False
         return True
 
+    def sweep(self, file: str, is_recorded: Callable[[], bool]) -> None:
+        """Remove a file that a crashed writer left, unless it is recorded by then."""
+        try:
+            self._artifacts.sweep(file, is_recorded)
+        except OSError as error:
+            _logger.warning("The file %s could not be removed: %s", file, error)
+
     def listing(self, identity: StudyIdentity) -> dict[str, os.stat_result] | None:
-        """Return a study's artifacts that are there; None where that cannot be known."""
-        return self._artifacts.listing(identity.prefixes)
+        """Return a study's artifacts that are there; None where that cannot be known.
+
+        Raises:
+            CheckpointError: The folder cannot be listed now.
+        """
+        try:
+            return self._artifacts.listing(identity.prefixes)
+        except OSError as error:
+            raise CheckpointError(f"The checkpoints cannot be listed: {error}") from error
 
 
 class _HashingWriter:

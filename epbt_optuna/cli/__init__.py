@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from epbt_optuna._internal.text import printable
+
 if TYPE_CHECKING:
     from optuna import Study
 
@@ -35,7 +37,7 @@ class _Sentences(click.Group):
 
             if (message := sentence(error)) is None:
                 raise
-            raise click.ClickException(message) from error
+            raise click.ClickException(printable(message)) from error
 
 
 def _examples(*lines: str) -> str:
@@ -61,6 +63,10 @@ def _open(storage: str, study_name: str | None = None) -> Study:
     from epbt_optuna.cli._storage import open_study
 
     return open_study(storage, study_name)
+
+
+def _say(text: str) -> None:
+    click.echo(printable(text))
 
 
 def _check_folder(_context: click.Context, parameter: click.Parameter, out: Path) -> Path:
@@ -151,7 +157,7 @@ def export_schedule(storage: str, study_name: str | None, trial: int | None, out
 
     schedule = Schedule.from_study(_open(storage, study_name), trial)
     schedule.save(out)
-    click.echo(
+    _say(
         f"Wrote {out}: the {len(schedule)} steps, {schedule.n_epochs} epochs, behind trial "
         f"{schedule.steps[-1].trial}."
     )
@@ -177,7 +183,7 @@ def plot(what: str, storage: str, study_name: str | None, out: Path) -> None:
 
     check_suffix(out)
     draw(what, _open(storage, study_name), out)
-    click.echo(f"Wrote {out}.")
+    _say(f"Wrote {out}.")
 
 
 @main.command(
@@ -208,7 +214,24 @@ def collect(storage: str, places: tuple[str, ...], keep: str, dry_run: bool) -> 
     if len(study_name) > 1:
         raise click.UsageError(f"STORAGE, STUDY and CHECKPOINT_FOLDER, but got {places} as well.")
     study = _open(storage, *study_name)
-    click.echo(collect_garbage(study, Path(folder), keep, dry_run=dry_run))
+    _say(collect_garbage(study, Path(folder), keep, dry_run=dry_run))
+
+
+@main.command(
+    epilog=_examples("epbt branch sqlite:///copy.db my-study --checkpoints checkpoints"),
+)
+@_study_arguments
+@click.option(
+    "--checkpoints", type=click.Path(path_type=Path), metavar="FOLDER", help="Where it saves."
+)
+def branch(storage: str, study_name: str | None, checkpoints: Path | None) -> None:
+    """Make a copy of a study independent of its original.
+
+    For a copied database file, where both go on. Call it once, in the copy, before it goes on.
+    """
+    from epbt_optuna.cli._branch import branch_off
+
+    click.echo(branch_off(_open(storage, study_name), checkpoints))
 
 
 @main.command(
@@ -245,7 +268,7 @@ def running(
     if action is None:
         print_running(study, numbers)
     else:
-        click.echo(end_running(study, numbers, action))
+        _say(end_running(study, numbers, action))
 
 
 @main.command(
@@ -273,4 +296,4 @@ def sync(
 
     tracker = MLflowTracker(tracking_uri, experiment=experiment, log_checkpoints=log_checkpoints)
     study = _open(storage, study_name)
-    click.echo(f"Study {study.study_name} is in MLflow: {tracker.sync(study)}")
+    _say(f"Study {study.study_name} is in MLflow: {tracker.sync(study)}")

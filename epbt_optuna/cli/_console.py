@@ -6,10 +6,14 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.style import StyleType
 from rich.table import Table
+from rich.text import Text
+
+from epbt_optuna._internal.text import printable
 
 __all__ = ["Row", "console", "fitted_table"]
 
@@ -19,12 +23,21 @@ Row = tuple[Sequence[str], StyleType | None]
 """The cells of a row, and its style."""
 
 
+class _Terminal(Console):
+    """A console that shows strings, such as the names in a study, as they are and nothing more."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return a string, also one in a table, as what is shown of it."""
+        return super().render_str(printable(text), **options)
+
+
 def console() -> Console:
     """Return the console on standard output."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # an ASCII terminal shows `?` for what it lacks
     is_bounded = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(width=None if is_bounded else _UNBOUNDED, highlight=False, markup=False)
+    width = None if is_bounded else _UNBOUNDED
+    return _Terminal(width=width, highlight=False, markup=False, emoji=False)
 
 
 def fitted_table(

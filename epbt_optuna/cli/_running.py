@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from epbt_optuna._internal.identity import StudyIdentity
+from epbt_optuna._internal.optuna import read_trial
 from epbt_optuna.checkpoints.preemption import resume
+from epbt_optuna.checkpoints.reports import reports_of
 from epbt_optuna.cli._console import Row, console, fitted_table
 from epbt_optuna.population import Generations
 
@@ -22,11 +26,13 @@ def print_running(study: Study, numbers: Sequence[int]) -> None:
         ValueError: One of the numbers is not of a running trial.
     """
     trials = _running(study, numbers)
+    generations = Generations.recorded(study)
     terminal = console()
     terminal.print(f"{study.study_name}: {len(trials)} trials running", style="bold")
     if not trials:
         return
     generations = Generations.recorded(study)
+    identity, read = StudyIdentity.of(study), partial(read_trial, study)
     rows: list[Row] = []
     for trial in trials:
         began = trial.datetime_start
@@ -36,7 +42,7 @@ def print_running(study: Study, numbers: Sequence[int]) -> None:
             "" if generations is None else str(generations.of(trial.number)),
             "" if began is None else f"{began:%Y-%m-%d %H:%M:%S}",
             "" if began is None else str(datetime.now() - began).split(".")[0],
-            str(len(trial.intermediate_values)),
+            str(len(reports_of(trial, identity, read))),
             "" if step is None else f"{trial.intermediate_values[step]:.4g}",
         )
         rows.append((cells, None))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 import warnings
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,18 +13,20 @@ from optuna import Study
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
-from optuna.storages import BaseStorage, GrpcStorageProxy, RDBStorage
+from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from epbt_optuna.cli._errors import first_line
-from epbt_optuna.journal import journal_storage
+from epbt_optuna.journal import JournalLock, journal_storage
 
 __all__ = ["open_study"]
 
 _GRPC_PORT = 13000  # Optuna's
 _GRPC_SECONDS = 5.0
+_LOCK_SECONDS = 10.0
 _MOST_NAMES = 20
 _SQLITE_MAGIC = b"SQLite format 3\x00"
 
@@ -76,9 +80,59 @@ def _open_storage(storage: str) -> BaseStorage:
 
 def _open_journal(path: Path) -> BaseStorage:
     try:
-        return journal_storage(path)
+        journal_storage(path)  # says what is no journal
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=_EveryLock(path)))
     except (ValueError, KeyError, TypeError, AttributeError) as error:  # lines of something else
         raise ValueError(f"{path} is no journal of Optuna's.") from error
+
+
+class _EveryLock(JournalFileOpenLock):
+    """Locks a journal in the ways of all workers that there may be on it.
+
+    An idle journal does not say how its workers lock it: by `JournalLock`, which holds the file
+    itself, or by one of Optuna's locks, both of which make the file `.lock` beside it and fail
+    where there is one. Who holds both keeps everybody out. Workers of one kind hold one of them
+    only, so nobody waits for this lock while it waits for him.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path), grace_period=None)
+        self._path = path
+        self._beside = path.with_name(f"{path.name}.lock")
+        self._lock = JournalLock(path) if os.name == "posix" else None
+
+    def acquire(self) -> bool:
+        """Hold both.
+
+        Raises:
+            OSError: Somebody holds Optuna's lock for too long; nothing is written.
+        """
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while True:
+            try:
+                os.close(os.open(self._beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+                break
+            except FileExistsError:
+                if time.monotonic() > deadline:
+                    raise OSError(
+                        f"{self._path} is locked by {self._beside}, Optuna's lock, for more than "
+                        f"{_LOCK_SECONDS:g} seconds, and nothing was written. If no worker runs "
+                        "any more, one died with it: remove that file."
+                    ) from None
+                time.sleep(0.01)
+        try:
+            if self._lock is not None:
+                self._lock.acquire()
+        except BaseException:
+            self._beside.unlink()
+            raise
+        return True
+
+    def release(self) -> None:
+        """Let go of both, in the reverse order."""
+        if self._lock is not None:
+            self._lock.release()
+        self._beside.unlink(missing_ok=True)
 
 
 def _open_database(storage: str) -> BaseStorage:

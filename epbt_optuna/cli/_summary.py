@@ -22,7 +22,7 @@ def print_summary(study: Study) -> None:
     """
     brief = Table.grid(padding=(0, 2))
     for name, text in facts(study):
-        brief.add_row(Text(name, style="dim"), Text(text))
+        brief.add_row(Text(name, style="dim"), text)
     terminal = console()
     rows = ((row, None) for row in generation_rows(study))
     generations = fitted_table(terminal, GENERATION_COLUMNS, rows, expendable=_EXPENDABLE)

@@ -9,9 +9,11 @@ from optuna import Study
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from epbt_optuna._internal.attrs import LINEAGE
 from epbt_optuna._internal.checks import check_integer
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
+from epbt_optuna.checkpoints.reports import Report, reports_of
 from epbt_optuna.population import Generations, Individual, Lineage, Population, next_population
 
 __all__ = ["History"]
@@ -95,10 +97,30 @@ class History:
     def lineage(self, trial: FrozenTrial) -> Lineage | None:
         """Return where a trial comes from, as it was recorded; None if we did not breed it.
 
+        Parents and mates are of an earlier generation, so walks along them end, and who draws
+        generation by generation has them all.
+
         Raises:
-            ValueError: The record cannot be read, or its parent or mate comes after the trial.
+            ValueError: The record cannot be read, or its parent is of no earlier generation.
         """
-        return Lineage.recorded(trial.number, trial.system_attrs, self.identity)
+        lineage = Lineage.recorded(trial.number, trial.system_attrs, self.identity)
+        own = self.generations.of(trial.number)
+        for relative in () if lineage is None else lineage.parents:
+            if self.generations.of(relative) >= own:
+                raise LINEAGE.unreadable(
+                    f"Trial {trial.number}",
+                    f"its parent or mate, trial {relative}, is of no generation before its own, "
+                    f"{own}",
+                )
+        return lineage
+
+    def reports(self, trial: FrozenTrial) -> list[Report]:
+        """Return what was reported of a trial's network, before it was retried too.
+
+        Raises:
+            ValueError: A record of an earlier run cannot be read.
+        """
+        return reports_of(trial, self.identity, self.trials.__getitem__)
 
     def trial(self, trial: FrozenTrial | int | None) -> FrozenTrial:
         """Return one of the trials: the best by default.

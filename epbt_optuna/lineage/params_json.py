@@ -2,7 +2,8 @@
 
 JSON knows no infinities, and a parameter that a step does not have (in a conditional search
 space) must differ from one that somebody forgot. Both are written as small objects:
-`{"float": "inf"}` and `{"absent": true}`. No hyperparameter is an object, so nothing is mistaken.
+`{"float": "inf"}` and `{"absent": true}`. Categories that are lists or objects themselves are
+written as `{"json": [64, 64]}`, so nothing is mistaken.
 """
 
 from __future__ import annotations
@@ -102,10 +103,13 @@ def encode_distributions(distributions: Mapping[str, BaseDistribution]) -> dict[
     """Return distributions as Optuna writes them, in strict JSON."""
     documents = {}
     for name, distribution in distributions.items():
-        if isinstance(distribution, CategoricalDistribution):
-            for choice in distribution.choices:
-                _encode(name, choice)  # before json makes something else of it
-        documents[name] = _encode_all(name, json.loads(distribution_to_json(distribution)))
+        document = json.loads(distribution_to_json(distribution))
+        if isinstance(distribution, CategoricalDistribution):  # json made something else of some
+            choices = [_encode(name, choice) for choice in distribution.choices]
+            document["attributes"]["choices"] = choices
+            documents[name] = document
+        else:
+            documents[name] = _encode_all(name, document)
     return documents
 
 
@@ -114,7 +118,10 @@ def decode_distributions(document: Mapping[str, Any], where: str) -> dict[str, B
     distributions = {}
     for name, value in document.items():
         path = f"{where}.{name}"
-        attributes = _decode_all(value, path)
+        try:
+            attributes = _decode_all(value, path)
+        except RecursionError as error:
+            raise ValueError(f"`{path}` is nested too deeply.") from error
         try:
             distributions[name] = json_to_distribution(json.dumps(attributes))
         except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
@@ -146,10 +153,12 @@ def _kind_of(distribution: BaseDistribution) -> str:
 
 
 def _encode(name: str, value: Any) -> Any:
+    if type(value) in (list, dict) and _is_json(value):
+        return {"json": value}
     if value is not None and type(value) not in (bool, int, float, str):
         raise TypeError(
-            f"Parameter {name!r} must be None, a boolean, a number or a string to be written as "
-            f"JSON but is {value!r}."
+            f"Parameter {name!r} must be None, a boolean, a number or a string, or a list or dict "
+            f"of these, to be written as JSON but is {value!r}."
         )
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": repr(value)}
@@ -158,10 +167,23 @@ def _encode(name: str, value: Any) -> Any:
 
 def _decode(value: Any, where: str) -> Any:
     if isinstance(value, dict):
+        if value.keys() == {"json"}:
+            return value["json"]
         if value.keys() != {"float"} or value["float"] not in ("inf", "-inf", "nan"):
             raise ValueError(f"`{where}` must be a hyperparameter's value but got {value!r}.")
         return float(value["float"])
     return value
+
+
+def _is_json(value: Any) -> bool:
+    """Tell whether a list or dict reads back from JSON as it was."""
+    if type(value) is dict:
+        return all(type(key) is str for key in value) and all(map(_is_json, value.values()))
+    if type(value) is list:
+        return all(map(_is_json, value))
+    if type(value) is float:
+        return math.isfinite(value)
+    return value is None or type(value) in (bool, int, str)
 
 
 def _encode_all(name: str, document: Any) -> Any:
@@ -173,7 +195,7 @@ def _encode_all(name: str, document: Any) -> Any:
 
 
 def _decode_all(document: Any, where: str) -> Any:
-    if isinstance(document, dict) and document.keys() != {"float"}:
+    if isinstance(document, dict) and document.keys() not in ({"float"}, {"json"}):
         return {key: _decode_all(value, where) for key, value in document.items()}
     if isinstance(document, list):
         return [_decode_all(value, where) for value in document]

@@ -37,6 +37,7 @@ class ScheduleStep:
         generation: The trial's generation.
         trial: Its number.
         n_reports: Values that it reported: its epochs, where the objective reports one an epoch.
+            Of a retry those too that its network has from before it was cut off.
         params: Its hyperparameters.
     """
 
@@ -109,7 +110,7 @@ class Schedule:
                 ScheduleStep(
                     generation=history.generations.of(t.number),
                     trial=t.number,
-                    n_reports=len(t.intermediate_values),
+                    n_reports=len(history.reports(t)),
                     params=dict(t.params),
                 )
                 for t in chain

@@ -70,7 +70,7 @@ class TournamentSelection:
         _require_somebody(population)
         size = min(self.size, len(population))
         entrants = rng.choice(len(population), size=size, replace=False, shuffle=False)
-        return population[int(entrants.min())]
+        return population[int(min(entrants.tolist()))]
 
     def win_probabilities(self, population_size: int) -> list[float]:
         """Return the probability that one tournament selects each rank, the fittest first.

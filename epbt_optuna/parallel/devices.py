@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,12 +21,22 @@ __all__ = [
     "Slot",
     "current_device",
     "current_device_name",
-    "limit_threads",
+    "limited_threads",
     "make_slots",
     "pin_to_device",
 ]
 
-_DEVICE = re.compile(r"cpu|cuda:(?P<index>\d+)")
+_DEVICE = re.compile(r"cpu|(?P<kind>cuda|mps|xpu)(:(?P<index>\d+))?")
+_WITH_INDEX = ("cuda", "xpu")  # there is one "mps"
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+_environment = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,7 @@ class Slot:
 
     Attributes:
         index: Its number among the workers, from 0.
-        device: "cpu" or "cuda:<index>".
+        device: "cpu", "mps", "cuda:<index>" or "xpu:<index>".
         n_threads: For how many threads of computation there are cores, where a worker has a
             process of its own.
     """
@@ -94,19 +104,30 @@ def make_slots(
 def pin_to_device(slot: Slot) -> None:
     """Pin this thread to the slot's device."""
     _current.device = slot.device
-    if slot.device != "cpu":
+    kind = slot.device.partition(":")[0]
+    if kind in _WITH_INDEX:
         import torch
 
-        torch.cuda.set_device(slot.device)
+        getattr(torch, kind).set_device(slot.device)
 
 
-def limit_threads(slot: Slot) -> None:
-    """Keep this process from using the other workers' cores, unless the user has set a number."""
-    if slot.device != "cpu" or "OMP_NUM_THREADS" in os.environ:
-        return
-    os.environ["OMP_NUM_THREADS"] = str(slot.n_threads)  # what torch reads when it is imported
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(slot.n_threads)
+@contextmanager
+def limited_threads(slot: Slot) -> Iterator[None]:
+    """Keep a process that is started here from using the other workers' cores.
+
+    OpenMP and the BLAS libraries read how many threads to use when they are loaded, which NumPy
+    does: so the environment has to say it before the process is there. A number that the user has
+    set stays; and who sets OpenMP's has said it for all.
+    """
+    with _environment:  # it is the whole process's: one thread at a time starts a worker
+        limited = slot.device == "cpu" and "OMP_NUM_THREADS" not in os.environ
+        names = [name for name in _THREAD_VARIABLES if limited and name not in os.environ]
+        os.environ.update(dict.fromkeys(names, str(slot.n_threads)))
+        try:
+            yield
+        finally:
+            for name in names:
+                del os.environ[name]
 
 
 def _default_places(workers: int | None, workers_per_device: int) -> list[str]:
@@ -116,7 +137,7 @@ def _default_places(workers: int | None, workers_per_device: int) -> list[str]:
             f"got {workers_per_device}."
         )
     has_torch = importlib.util.find_spec("torch") is not None  # without it, the CPU works too
-    devices = [f"cuda:{index}" for index in range(_n_cuda_devices() if has_torch else 0)]
+    devices = [f"cuda:{index}" for index in range(_n_devices("cuda") if has_torch else 0)]
     if workers is not None:
         devices = devices or ["cpu"]
         return [devices[index % len(devices)] for index in range(workers)]
@@ -131,26 +152,33 @@ def _checked_devices(devices: Sequence[str | torch.device]) -> list[str]:
     if not devices:
         raise ValueError("`devices` must name at least one device but is empty.")
     names = [str(device) for device in devices]
-    matches = [_DEVICE.fullmatch(name) for name in names]
-    for name, match in zip(names, matches, strict=True):
-        if match is None:
-            raise ValueError(f"`devices` must be 'cpu' or 'cuda:<index>' each but got {name!r}.")
-    indices = [int(match["index"]) for match in matches if match and match["index"]]
-    if indices:
-        with needs("torch", f"`devices={names}`"):
-            n_there = _n_cuda_devices()
-        if max(indices) >= n_there:
-            raise ValueError(
-                f"`devices` names 'cuda:{max(indices)}' but torch finds {n_there} CUDA devices "
-                "here."
-            )
-    return names
+    return [_checked_device(name, f"`devices={names}`") for name in names]
 
 
-def _n_cuda_devices() -> int:
+def _checked_device(name: str, argument: str) -> str:
+    match = _DEVICE.fullmatch(name)
+    if match is None:
+        raise ValueError(
+            "`devices` must be 'cpu', 'mps', 'xpu:<index>' or 'cuda:<index>' each but got "
+            f"{name!r}."
+        )
+    kind, index = match["kind"], int(match["index"] or 0)  # "cuda" is the first, as for torch
+    if kind is None:
+        return name
+    with needs("torch", argument):
+        n_there = _n_devices(kind)
+    if index >= n_there:
+        raise ValueError(
+            f"`devices` names {name!r} but torch finds {n_there} {kind.upper()} devices here."
+        )
+    return f"{kind}:{index}" if kind in _WITH_INDEX else kind
+
+
+def _n_devices(kind: str) -> int:
     import torch
 
-    return torch.cuda.device_count()
+    module = getattr(torch, kind)
+    return int(module.device_count())
 
 
 def _n_cores() -> int:

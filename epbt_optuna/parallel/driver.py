@@ -12,7 +12,6 @@ and leaves the trial as it is.
 from __future__ import annotations
 
 import copy
-import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -27,8 +26,11 @@ from epbt_optuna._internal.optuna_loop import (
     fail_lost_trial,
     fail_stale,
     has_heartbeat,
+    heartbeat_interval,
     stop_requested,
 )
+from epbt_optuna._internal.text import get_logger
+from epbt_optuna.parallel.deaths import Deaths
 from epbt_optuna.parallel.engines.protocol import Engine, WorkerDied
 from epbt_optuna.parallel.interrupts import Interrupts
 from epbt_optuna.parallel.progress import Progress
@@ -39,7 +41,7 @@ __all__ = ["Callback", "Driver"]
 
 Callback: TypeAlias = Callable[[Study, FrozenTrial], None]
 
-_logger = logging.getLogger("epbt_optuna.parallel")
+_logger = get_logger("epbt_optuna.parallel")
 _POLL_SECONDS = 0.5  # while the trials of other drivers run
 
 
@@ -79,6 +81,9 @@ class Driver:
         self._deadline = deadline
         self._stopped = False
         self._lost: list[int] = []
+        self._deaths = Deaths()
+        self._failed_at_last_look: set[int] = set()
+        self._last_look = time.monotonic()
         self._running: dict[Future[Outcome], tuple[int, int]] = {}  # number and id of each
 
     def run(self) -> None:
@@ -189,9 +194,29 @@ class Driver:
 
     def _finished(self) -> list[Future[Outcome]]:
         """Wait until a trial has finished; return all that have, by number."""
-        with self._interrupts.let_through():
-            done, _ = wait(self._running, return_when=FIRST_COMPLETED)
+        interval = heartbeat_interval(self._study)
+        done: set[Future[Outcome]] = set()
+        while not done:
+            with self._interrupts.let_through():
+                done, _ = wait(self._running, interval, return_when=FIRST_COMPLETED)
+            if interval is not None and time.monotonic() - self._last_look > interval:
+                self._give_up_stale()
         return sorted(done, key=lambda future: self._running[future])
+
+    def _give_up_stale(self) -> None:
+        """Cut off the workers whose heartbeat has stopped: they may never come back.
+
+        A trial is seen as failed for a moment before its worker says so, too: that moment does not
+        last from one look to the next.
+        """
+        fail_stale(self._study)
+        storage = storage_of(self._study)
+        ids = [trial_id for _, trial_id in self._running.values()]
+        failed = {i for i in ids if storage.get_trial(i).state == TrialState.FAIL}
+        for trial_id in failed & self._failed_at_last_look:
+            self._engine.give_up(trial_id)
+        self._failed_at_last_look = failed
+        self._last_look = time.monotonic()
 
     def _finish(self, future: Future[Outcome]) -> BaseException | None:
         """Take note of a finished trial; return what it raised that the run is to end with."""
@@ -202,7 +227,7 @@ class Driver:
         outcome = self._outcome(future)
         trial = storage_of(self._study).get_trial(trial_id)
         if not trial.state.is_finished():
-            if isinstance(future.exception(), WorkerDied):
+            if outcome.left:
                 self._lost.append(number)
             if outcome.failure is not None:
                 note(self._study, trial, ERROR, outcome.failure)
@@ -212,18 +237,19 @@ class Driver:
             reason = outcome.failure or "It was finished from outside."
             _logger.warning("Trial %d failed: %s", number, reason)
         self._stopped |= outcome.stopped
+        error = outcome.error or self._deaths.count(outcome, self._engine.n_workers)
         self._progress.update(trial, self._queue.generation_of(number))
-        if outcome.error is None:
+        if error is None:
             with self._interrupts.let_through():
                 for callback in self._callbacks:
                     callback(self._study, copy.deepcopy(trial))
-        return outcome.error
+        return error
 
     def _outcome(self, future: Future[Outcome]) -> Outcome:
         try:
             return future.result()
         except WorkerDied as death:
-            return Outcome(failure=str(death))
+            return Outcome(failure=str(death), left=True)
         except Exception as error:
             return Outcome(failure=repr(error), error=error)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -16,14 +15,14 @@ from epbt_optuna._internal.checks import check_integer, check_number
 from epbt_optuna._internal.optuna_loop import is_optimizing, optimizing, set_stop
 from epbt_optuna.parallel.devices import make_slots
 from epbt_optuna.parallel.driver import Callback, Driver
-from epbt_optuna.parallel.engines.processes import Processes
+from epbt_optuna.parallel.engines.processes import Processes, check_not_imported
 from epbt_optuna.parallel.engines.protocol import Engine
 from epbt_optuna.parallel.engines.threads import Threads
 from epbt_optuna.parallel.interrupts import Interrupts
 from epbt_optuna.parallel.progress import Progress
 from epbt_optuna.parallel.queue import TrialQueue
 from epbt_optuna.parallel.worker import Objective, Work
-from epbt_optuna.samplers.generation import GenerationSampler
+from epbt_optuna.samplers.wrappers import check_study, generation_sampler
 
 if TYPE_CHECKING:
     import torch
@@ -65,19 +64,21 @@ def optimize(
         n_trials: How many more trials to run, as for `study.optimize`.
         n_generations: How many generations the study is to have in the end, generation 0
             included: the same command resumes a run, and returns at once when it is done. The
-            study's sampler must be one of this package.
+            study's sampler must be one of this package, or have one inside.
         workers: How many trials run at a time, spread over the devices. Default: one a device,
             or one a core where there is no GPU.
-        devices: One device a worker, such as `["cuda:0", "cuda:0", "cuda:1"]`; inside the
-            objective, `current_device()` is the worker's. Default: all CUDA devices there are,
-            otherwise the CPU.
+        devices: One device a worker, such as `["cuda:0", "cuda:0", "cuda:1"]`, `["mps"]`,
+            `["xpu:0"]` or `["cpu"] * 4`; `"cuda"` is the first one. Inside the objective,
+            `current_device()` is the worker's. Default: all CUDA devices there are, otherwise the
+            CPU.
         workers_per_device: How many workers share a device.
         barrier: True: Algorithm 1 to the letter, a generation begins when the last one has
             finished. False: no worker ever idles, and offspring breed from those of the last
             generation that have finished.
         engine: `"process"`: spawned processes on this machine. A worker that dies fails its
-            trial and is replaced. `"thread"`: threads, for objectives that wait or compute
-            outside of Python's lock. `"ray"`: tasks on a Ray cluster.
+            trial and is replaced; one whose trials fail twice in a row, too. `"thread"`: threads,
+            for objectives that wait or compute outside of Python's lock. `"ray"`: tasks on a Ray
+            cluster.
         ray_options: Resources of a trial on Ray, such as `{"num_gpus": 0.25}`.
         callbacks: Called in this process with the study and each finished trial, one at a time.
         catch: Exceptions of the objective that fail their trial but do not end the run.
@@ -87,9 +88,11 @@ def optimize(
     Raises:
         TypeError: An argument is of the wrong type, or cannot be pickled for processes.
         ValueError: An argument is out of range or contradicts another, a device does not exist,
-            or other processes cannot reach the storage.
+            other processes cannot reach the storage, or the study is not one that its sampler
+            can go on with.
         RuntimeError: It is called by an objective or a callback of the same study, by a script
-            that worker processes import, or workers cannot be had.
+            that worker processes import, or cannot; or workers cannot be had, or end too often
+            before their trials do.
         KeyboardInterrupt: Ctrl-C. Trials that run are failed (threads: finished), and the same
             call resumes.
 
@@ -101,6 +104,7 @@ def optimize(
     """
     _check_place(study)
     _check_amount(study, n_trials, n_generations)
+    check_study(study)
     if timeout is not None:
         check_number("timeout", timeout, at_least=0)
     queue = TrialQueue(study, n_trials, n_generations)
@@ -163,11 +167,7 @@ def _engine_maker(
 
 
 def _check_place(study: Study) -> None:
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise RuntimeError(
-            "A worker process imports this script, which starts a run of its own. Put the call of "
-            "`optimize` under `if __name__ == '__main__':`."
-        )
+    check_not_imported()
     if is_optimizing(study):
         raise RuntimeError(
             "`optimize` must not be called by an objective or a callback of the same study."
@@ -184,7 +184,7 @@ def _check_amount(study: Study, n_trials: int | None, n_generations: int | None)
         check_integer("n_trials", n_trials, at_least=0)
         return
     check_integer("n_generations", n_generations, at_least=1)
-    if not isinstance(study.sampler, GenerationSampler):
+    if generation_sampler(study.sampler) is None:
         raise TypeError(
             "`n_generations` is for studies whose sampler is an EPBTSampler or a PBTSampler but "
             f"this one's is a {type(study.sampler).__name__}: use `n_trials`."

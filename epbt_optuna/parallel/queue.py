@@ -6,7 +6,8 @@ from optuna import Study
 from optuna.trial import TrialState
 
 from epbt_optuna._internal.optuna import read_trial
-from epbt_optuna.samplers.generation import GenerationSampler
+from epbt_optuna.population import Generations
+from epbt_optuna.samplers.wrappers import generations_of
 
 __all__ = ["TrialQueue"]
 
@@ -22,15 +23,16 @@ class TrialQueue:
 
     def __init__(self, study: Study, n_trials: int | None, n_generations: int | None) -> None:
         self._study = study
-        self._sampler = study.sampler if isinstance(study.sampler, GenerationSampler) else None
+        self._generations = generations_of(study)
         trials = study.get_trials(deepcopy=False)
         self._next = next((t.number for t in trials if t.state == TrialState.WAITING), len(trials))
         self._unsettled = [t.number for t in trials if t.state == TrialState.RUNNING]
         self._settled_to = len(trials)
         self._n_left = n_trials
+        self._has_asked = False
         self._end: int | None = None
-        if n_generations is not None and self._sampler is not None:
-            self._end = self._sampler.n_trials(n_generations)
+        if n_generations is not None and self._generations is not None:
+            self._end = self._generations.n_trials(n_generations)
             waiting = sum(t.state == TrialState.WAITING for t in trials[: self._end])
             self.n_trials = waiting + max(0, self._end - len(trials))
         else:
@@ -45,22 +47,29 @@ class TrialQueue:
 
     @property
     def next_generation(self) -> int | None:
-        """The generation of the next trial; None where the sampler has no generations."""
-        return None if self._sampler is None else self._sampler.generation_of(self._next_number())
+        """The generation of the next trial; None where the study has no generations."""
+        return None if self._generations is None else self._generations.of(self._next_number())
 
     def generation_of(self, number: int) -> int | None:
-        """Return the generation of a trial; None where the sampler has no generations."""
-        return None if self._sampler is None else self._sampler.generation_of(number)
+        """Return the generation of a trial; None where the study has no generations."""
+        return None if self._generations is None else self._generations.of(number)
 
     def count(self) -> None:
-        """Count a trial that was asked."""
+        """Count a trial that was asked.
+
+        A sampler that breeds inside of another one may be hidden. With its first trial it has
+        recorded the arithmetic in the study.
+        """
+        if not self._has_asked:
+            self._has_asked = True
+            self._generations = self._generations or Generations.recorded(self._study)
         if self._n_left is not None:
             self._n_left -= 1
 
     def unfinished_before(self, generation: int) -> list[int]:
         """Return the RUNNING trials of all earlier generations, by number."""
-        assert self._sampler is not None
-        first = self._sampler.trial_numbers(generation).start
+        assert self._generations is not None
+        first = self._generations.numbers(generation).start
         new = range(self._settled_to, first)
         candidates = [number for number in (*self._unsettled, *new) if self._is_running(number)]
         self._settled_to = max(first, self._settled_to)

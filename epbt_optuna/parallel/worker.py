@@ -28,6 +28,7 @@ from epbt_optuna._internal.optuna_loop import (
     stop_requested,
     tell,
 )
+from epbt_optuna._internal.text import cut
 from epbt_optuna.parallel.devices import current_device_name
 
 __all__ = ["Objective", "Outcome", "Work", "note"]
@@ -42,12 +43,18 @@ class Outcome:
     Attributes:
         failure: Why it failed, in words; None if it did not.
         error: What its objective raised and nobody catches: the run is to end with it.
+        left: Whether its objective wanted to end the worker, by `sys.exit` or a KeyboardInterrupt.
         stopped: Whether its objective called `study.stop()`.
     """
 
     failure: str | None = None
     error: BaseException | None = None
+    left: bool = False
     stopped: bool = False
+
+    def __post_init__(self) -> None:
+        if self.failure is not None:  # it is stored in the trial, logged, and sent to the driver
+            object.__setattr__(self, "failure", cut(self.failure))
 
 
 @dataclass(frozen=True)
@@ -88,17 +95,20 @@ class Work:
                 value = self.objective(trial)
             except TrialPruned:
                 state = TrialState.PRUNED
-            except UpdateFinishedTrialError:  # as stale, say: nobody else is to suffer for it
+            except KeyboardInterrupt:  # not the driver's own, which alone ends the run
                 state = TrialState.FAIL
-                if not trial.storage.get_trial(trial_id).state.is_finished():
-                    raise
-            except KeyboardInterrupt as error:
-                state = TrialState.FAIL
-                outcome = Outcome(failure="It was interrupted.", error=error)
+                outcome = Outcome("It was interrupted.", left=True)
+            except SystemExit as error:  # is left to the driver, as if the worker had died
+                failure = f"Its objective raised {error!r}."
+                note(self.study, trial, ERROR, failure)
+                return Outcome(failure, left=True)
             except BaseException as error:
                 state = TrialState.FAIL
-                caught = isinstance(error, self.catch)
-                outcome = Outcome(traceback.format_exc(), None if caught else error)
+                # What was finished from outside, as stale, say, cannot report or save any more;
+                # nobody else is to suffer for that.
+                if not trial.storage.get_trial(trial_id).state.is_finished():
+                    caught = isinstance(error, self.catch)
+                    outcome = Outcome(traceback.format_exc(), None if caught else error)
             if outcome.failure is not None:
                 note(self.study, trial, ERROR, outcome.failure)
         refusal = tell(self.study, trial, value, state)

@@ -1,7 +1,7 @@
 """Pruning: individuals that have diverged, or from which nobody will descend, stop early.
 
-`standing.py` says where an individual stands in its generation and what that lets it expect;
-`pruner.py` reads the generation for it and decides.
+`standing.py` says where an individual stands in its generation and what that lets it expect, and
+`reports.py` what everybody had reported by then; `pruner.py` reads the generation and decides.
 """
 
 from __future__ import annotations

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from functools import partial
 
-import optuna
 from optuna import Study
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.checks import check_integer, check_number
-from epbt_optuna._internal.optuna import constraints_of, read_trial
+from epbt_optuna._internal.identity import StudyIdentity
+from epbt_optuna._internal.optuna import read_trial
 from epbt_optuna._internal.per_study import PerStudy
+from epbt_optuna._internal.text import get_logger
+from epbt_optuna.pruning.reports import Reports
 from epbt_optuna.pruning.standing import Standing
 from epbt_optuna.samplers.generation import GenerationSampler
+from epbt_optuna.samplers.wrappers import generation_sampler
 
 __all__ = ["EPBTPruner"]
 
@@ -30,7 +32,7 @@ _MOST_KEPT = 1024  # finished trials of a study
 _LOST = (TrialState.PRUNED, TrialState.FAIL)
 
 # Below Optuna's own logger: a reason appears beside Optuna's "Trial 7 pruned."
-_logger = optuna.logging.get_logger("optuna.epbt_optuna.pruning")
+_logger = get_logger("optuna.epbt_optuna.pruning")
 
 
 class EPBTPruner(BasePruner):
@@ -84,8 +86,8 @@ class EPBTPruner(BasePruner):
         min_survivors: Trials of a generation, at least 1, that must be left to breed when one is
             pruned for want of a future. Default: a parent and a mate.
         sampler: The `EPBTSampler` or `PBTSampler` whose population this is. Default: the
-            study's. Needed where that one is wrapped, as in
-            `optuna.samplers.PartialFixedSampler`, or where the study was loaded without it.
+            study's, also where another one is around it (`optuna.samplers.PartialFixedSampler`).
+            Needed where the study was loaded without it.
 
     Raises:
         TypeError: A number is of the wrong type, or `sampler` is another one. When used: the
@@ -161,33 +163,39 @@ class EPBTPruner(BasePruner):
         if self._min_offspring == 0:
             return None
         sampler = self._sampler or _require_ours("study.sampler", study.sampler)
-        if len(trial.intermediate_values) <= self._n_warmup_steps:
+        identity = StudyIdentity.of(study)
+        finished = self._finished(study, identity)
+        reports = Reports(study.direction, identity, partial(_read_one, study, finished), trial)
+        if reports.n_reports <= self._n_warmup_steps:
             return None
-        standing = self._standing(study, trial, sampler)
+        standing = self._standing(study, trial, sampler, finished, reports)
         if standing is None:
             return None
         expected = standing.expect(sampler.expected_offspring(standing.population_size))
         if expected >= self._min_offspring or math.isclose(expected, self._min_offspring):
             return None
         return (
-            f"after report {len(trial.intermediate_values)} it can expect {expected:.2g} "
+            f"after report {reports.n_reports} it can expect {expected:.2g} "
             f"offspring, less than {self._min_offspring:g}"
         )
 
     def _standing(
-        self, study: Study, trial: FrozenTrial, sampler: GenerationSampler
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        sampler: GenerationSampler,
+        finished: dict[int, FrozenTrial],
+        reports_at: Reports,
     ) -> Standing | None:
         """Return where the trial stands; None if there is too little to go by."""
         generation = sampler.generation_of(trial.number)
         others = [n for n in sampler.trial_numbers(generation) if n != trial.number]
-        finished = self._finished(study)
         siblings = list(_read(study, finished, others))
         if len(others) - sum(s.state in _LOST for s in siblings) < self._min_survivors:
             return None
         individuals = sampler.get_individuals(study, generation - 1)
         parents = list(_read(study, finished, [individual.number for individual in individuals]))
         elites = parents[: sampler.n_elites]
-        reports_at = _Reports(len(trial.intermediate_values), study.direction)
         gains = reports_at.gains([*siblings, *parents])
         if len(gains) < self._n_min_trials:
             return None
@@ -202,45 +210,6 @@ class EPBTPruner(BasePruner):
                 finals.append(reports_at.final(sibling))
         n_unknown = len(others) + len(elites) - len(reports) - len(finals)
         return Standing(reports_at.own(trial), reports, n_unknown, finals, gains)
-
-
-@dataclass(frozen=True)
-class _Reports:
-    """Reads trials as they were after so many reports, in fitness: greater is fitter."""
-
-    n_reports: int
-    direction: StudyDirection
-
-    def has_come_so_far(self, trial: FrozenTrial) -> bool:
-        return len(trial.intermediate_values) >= self.n_reports
-
-    def own(self, trial: FrozenTrial) -> float:
-        """Return what a trial had reported by then, whether or not it is feasible."""
-        step = sorted(trial.intermediate_values)[self.n_reports - 1]
-        return self._fitness(trial.intermediate_values[step])
-
-    def report(self, trial: FrozenTrial) -> float:
-        """Return what a trial that it is compared with had reported by then."""
-        return -math.inf if _is_infeasible(trial) else self.own(trial)
-
-    def final(self, trial: FrozenTrial) -> float:
-        """Return the fitness of a COMPLETE trial."""
-        return -math.inf if _is_infeasible(trial) else self._fitness(trial.values[0])
-
-    def gains(self, trials: Sequence[FrozenTrial]) -> list[float]:
-        """Return by how much COMPLETE trials that were trained on from there had improved."""
-        gains = [
-            self._fitness(trial.values[0]) - self.own(trial)
-            for trial in trials
-            if trial.state == TrialState.COMPLETE
-            and len(trial.intermediate_values) > self.n_reports
-        ]
-        return [gain for gain in gains if math.isfinite(gain)]
-
-    def _fitness(self, value: float) -> float:
-        if math.isnan(value):
-            return -math.inf
-        return value if self.direction == StudyDirection.MAXIMIZE else -value
 
 
 def _read(
@@ -261,20 +230,21 @@ def _read(
         yield trial
 
 
+def _read_one(study: Study, finished: dict[int, FrozenTrial], number: int) -> FrozenTrial | None:
+    return next(_read(study, finished, [number]), None)
+
+
 def _nothing_kept(_: Study) -> dict[int, FrozenTrial]:
     return {}
 
 
-def _is_infeasible(trial: FrozenTrial) -> bool:
-    return any(constraint > 0 for constraint in constraints_of(trial))
-
-
 def _require_ours(name: str, sampler: BaseSampler) -> GenerationSampler:
-    if not isinstance(sampler, GenerationSampler):
+    breeding = generation_sampler(sampler)
+    if breeding is None:
         raise TypeError(
             f"`{name}` must be an EPBTSampler or a PBTSampler but got {type(sampler).__name__}. "
             "Pass the one that breeds the population as `sampler`, or `min_offspring=0` to do "
             "without."
         )
-    sampler.expected_offspring()  # so that unknown odds are an error at the first report
-    return sampler
+    breeding.expected_offspring()  # so that unknown odds are an error at the first report
+    return breeding

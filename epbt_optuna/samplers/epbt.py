@@ -10,7 +10,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import Trial, TrialState
 
 from epbt_optuna._internal.checks import check_integer, check_share
-from epbt_optuna._internal.optuna import read_trial
+from epbt_optuna._internal.optuna import read_trial, suggest
 from epbt_optuna.evolution import EPBT, PBT, Feasible
 from epbt_optuna.operators import (
     Crossover,
@@ -24,6 +24,7 @@ from epbt_optuna.operators import (
 )
 from epbt_optuna.population import Generations
 from epbt_optuna.samplers.generation import GenerationSampler
+from epbt_optuna.samplers.wrappers import check_study, generation_sampler
 
 __all__ = ["EPBTSampler", "PBTSampler", "ask_generation"]
 
@@ -57,17 +58,21 @@ class EPBTSampler(GenerationSampler):
             an offspring that fails it is bred again, up to 100 times, then taken with a
             warning. Founders are held to it when `search_space` is given.
         initial_sampler: Any Optuna sampler for one objective, such as
-            `optuna.samplers.QMCSampler()`, to draw generation 0 in place of uniform draws.
+            `optuna.samplers.QMCSampler()`, to draw generation 0 in place of uniform draws. One that
+            stops a study when it has tried all there is does not stop this one.
         search_space: The variables and their distributions, where they are known beforehand.
             They then are drawn jointly for founders, which `feasible` and quasi-random initial
             samplers need; the objective must suggest the same ones.
         seed: A non-negative integer makes the run reproducible. Default: fresh entropy.
 
     Raises:
-        TypeError: A number is of the wrong type.
+        TypeError: A number, an operator, `feasible`, `initial_sampler` or `search_space` is of the
+            wrong type, or an operator or `feasible` takes other arguments.
         ValueError: `population_size` is below 2, `n_elites` is not in [0, p − 1], a tournament
             is larger than the population, or `seed` is negative. When used: the study has more
-            than one objective.
+            than one objective or was begun with other generations, an operator returns what its
+            protocol excludes (the message names it), or `search_space` leads to a value that the
+            objective excludes.
 
     Example:
         ```python
@@ -127,9 +132,9 @@ class PBTSampler(GenerationSampler):
         seed: As for `EPBTSampler`.
 
     Raises:
-        TypeError: A number is of the wrong type.
+        TypeError: As for `EPBTSampler`.
         ValueError: `population_size` is below 2, `exploit_fraction` is not in (0, 0.5], or
-            `seed` is negative. When used: the study has more than one objective.
+            `seed` is negative. When used: as for `EPBTSampler`.
     """
 
     def __init__(
@@ -165,7 +170,7 @@ def ask_generation(
     workers asking at the same time would take numbers of the generation.
 
     Args:
-        study: A study whose sampler is an `EPBTSampler` or a `PBTSampler`.
+        study: A study whose sampler is an `EPBTSampler` or a `PBTSampler`, or has one inside.
         fixed_distributions: The variables to suggest, as for `optuna.Study.ask`.
 
     Returns:
@@ -173,18 +178,33 @@ def ask_generation(
 
     Raises:
         TypeError: The study's sampler is another one.
+        ValueError: The study is not one that its sampler can go on with; no trial is asked.
+        Exception: What an operator or a sampler raises; the trials asked so far are failed.
     """
-    sampler = study.sampler
-    if not isinstance(sampler, GenerationSampler):
+    sampler = generation_sampler(study.sampler)
+    if sampler is None:
         raise TypeError(
             "`study.sampler` must be an EPBTSampler or a PBTSampler but got "
-            f"{type(sampler).__name__}."
+            f"{type(study.sampler).__name__}."
         )
-    distributions = dict(fixed_distributions or {})
-    trials = [study.ask(distributions)]
-    first = trials[0].number
-    for number in range(first + 1, sampler.trial_numbers(sampler.generation_of(first)).stop):
-        trial = read_trial(study, number)
-        if trial is None or trial.state == TrialState.WAITING:
-            trials.append(study.ask(distributions))
+    check_study(study)
+    trials: list[Trial] = []
+    try:
+        _ask(study, fixed_distributions or {}, trials)
+        first = trials[0].number
+        for number in range(first + 1, sampler.trial_numbers(sampler.generation_of(first)).stop):
+            trial = read_trial(study, number)
+            if trial is None or trial.state == TrialState.WAITING:
+                _ask(study, fixed_distributions or {}, trials)
+    except BaseException:
+        for asked in trials:  # nobody else has them
+            study.tell(asked, state=TrialState.FAIL)
+        raise
     return trials
+
+
+def _ask(study: Study, distributions: Mapping[str, BaseDistribution], trials: list[Trial]) -> None:
+    """Append a new trial to `trials` before its first suggestion, which may raise."""
+    trials.append(study.ask())
+    for name, distribution in distributions.items():
+        suggest(trials[-1], name, distribution)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optuna import Study
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
 from epbt_optuna._internal.attrs import LINEAGE, AttrError, pass_over
@@ -16,13 +16,21 @@ __all__ = ["ParentSpace", "parent_space", "read_existing", "read_genome", "retri
 
 
 class ParentSpace(dict[str, BaseDistribution]):
-    """The parent's variables, and with them what `sample_relative` would have to read again.
+    """The parent's numbers, and with them what `sample_relative` would have to read again.
 
     Optuna hands to that hook the very object that `infer_relative_search_space` returned.
+    Categories are not in it: a database may have made lists of tuples, and what the objective is
+    to get are its own. They are taken from the genome when they are suggested.
     """
 
     def __init__(self, lineage: Lineage, parent: Genome) -> None:
-        super().__init__(parent.distributions)
+        super().__init__(
+            {
+                name: distribution
+                for name, distribution in parent.distributions.items()
+                if isinstance(distribution, (FloatDistribution, IntDistribution))
+            }
+        )
         self.lineage = lineage
         self.parent = parent
 
@@ -37,7 +45,7 @@ def retried_lineage(trial: FrozenTrial, identity: StudyIdentity) -> Lineage | No
 
 
 def parent_space(study: Study, trial: FrozenTrial) -> ParentSpace | None:
-    """Return the parent's variables; None for a founder, and for a trial that was not asked."""
+    """Return the parent's numbers; None for a founder, and for a trial that was not asked."""
     is_there = LINEAGE.key in trial.system_attrs  # else `before_trial` saw another copy of it
     attrs = trial.system_attrs if is_there else read_system_attrs(study, trial)
     lineage = Lineage.recorded(trial.number, attrs)

@@ -19,6 +19,8 @@ from epbt_optuna._internal.optuna import fixed_params, read_study_attrs, read_sy
 from epbt_optuna.genome import contains
 from epbt_optuna.lineage.schedule import Schedule, ScheduleStep
 from epbt_optuna.population import Generations, Lineage
+from epbt_optuna.samplers.refusal import fail_refused
+from epbt_optuna.samplers.replayed import find_predecessor, has_position, is_recorded
 
 __all__ = ["ReplayPosition", "ReplaySampler"]
 
@@ -122,20 +124,35 @@ class ReplaySampler(BaseSampler):
         if position is None:
             raise ValueError(f"Trial {trial.number} is not one that a ReplaySampler has asked.")
         network, index = position
+        if network < 0 or not 0 <= index < len(self._schedule):
+            problem = f"the schedule has no step {index} of network {network}"
+            raise REPLAY_POSITION.unreadable(f"Trial {trial.number}", problem)
         return ReplayPosition(network, index, self._schedule.steps[index])
+
+    def check_study(self, study: Study) -> None:
+        """Raise what the next ask would say of the study, before there is a trial to fail.
+
+        Raises:
+            ValueError: The study has several objectives, another schedule, is not a replay, or has
+                a record that cannot be read.
+        """
+        check_one_objective(self, study)
+        study_attrs = read_study_attrs(study)
+        StudyIdentity.of(study, study_attrs)
+        is_recorded(study, study_attrs, self._digest)
 
     # Optuna's hooks
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Record which step the trial trains, and from whose weights."""
-        check_one_objective(self, study)
         try:
+            check_one_objective(self, study)
             identity = self._record_schedule(study, trial)
-            predecessor = self._predecessor(study, trial)
+            predecessor = find_predecessor(study, trial, identity)
             network, index = self._next(predecessor)
-            self._check_queued(trial, network, index)
-        except ValueError:
-            study.tell(trial.number, state=TrialState.FAIL)  # not to be left running
+            self._check_queued(study, trial, identity, network, index)
+        except BaseException as error:
+            fail_refused(study, trial, error)
             raise
         parent = predecessor.number if predecessor is not None and index > 0 else None
         lineage = Lineage(trial.number, _ONE_AT_A_TIME.of(trial.number), parent)
@@ -216,23 +233,6 @@ class ReplaySampler(BaseSampler):
             f"{self._schedule.study_name!r})"
         )
 
-    def _predecessor(self, study: Study, trial: FrozenTrial) -> FrozenTrial | None:
-        """Return the replay's last COMPLETE trial."""
-        newest = None
-        for other in study.get_trials(deepcopy=False):
-            if other.number == trial.number:
-                continue
-            if other.state == TrialState.RUNNING:
-                raise ValueError(
-                    f"Trial {other.number} of study {study.study_name!r} is still running, and "
-                    "steps are trained one after another: give each worker a study of its own. "
-                    "If no process works on it any more, pass it to `epbt_optuna.resume`."
-                )
-            is_of_replay = REPLAY_POSITION.of_trial(other.number, other.system_attrs) is not None
-            if other.state == TrialState.COMPLETE and is_of_replay:
-                newest = other
-        return newest
-
     def _next(self, predecessor: FrozenTrial | None) -> tuple[int, int]:
         if predecessor is None:
             return 0, 0
@@ -240,17 +240,21 @@ class ReplaySampler(BaseSampler):
         is_last = done.index + 1 == len(self._schedule)
         return (done.network + 1, 0) if is_last else (done.network, done.index + 1)
 
-    def _check_queued(self, trial: FrozenTrial, network: int, index: int) -> None:
+    def _check_queued(
+        self, study: Study, trial: FrozenTrial, identity: StudyIdentity, network: int, index: int
+    ) -> None:
         """Raise if an enqueued trial has params of its own, or a retry comes too late."""
         params = self._schedule.steps[index].params
-        for name, value in fixed_params(trial).items():
+        for name, value in fixed_params(study, trial).items():
             if name not in params or params[name] != value:
                 raise ValueError(
                     f"Trial {trial.number} was enqueued with {name}={value!r}, but trains step "
                     f"{index} of the schedule, which has {dict(params)}."
                 )
+        if not has_position(trial, identity):
+            return
         retried = REPLAY_POSITION.of_trial(trial.number, trial.system_attrs)
-        if retried is not None and tuple(retried) != (network, index):
+        if tuple(retried) != (network, index):
             raise ValueError(
                 f"Trial {trial.number} retries step {retried[1]} of network {retried[0]}, which "
                 "another trial has trained since."
@@ -260,19 +264,7 @@ class ReplaySampler(BaseSampler):
         """Record what is replayed, so that a study goes on with what it began with."""
         attrs = read_study_attrs(study)
         identity = StudyIdentity.drawn(study, trial.number, attrs)
-        if Generations.recorded(study, attrs) is None:
+        if not is_recorded(study, attrs, self._digest):
             REPLAYED.write_to_study(study, self._digest)
             _ONE_AT_A_TIME.record(study, attrs)
-            return identity
-        recorded = REPLAYED.of_study(study, attrs)
-        if recorded is None:
-            raise ValueError(
-                f"Study {study.study_name!r} was begun with another sampler of epbt_optuna: "
-                "replay in a study of its own."
-            )
-        if recorded != self._digest:
-            raise ValueError(
-                f"Study {study.study_name!r} was begun with another schedule: replay this one in "
-                "a study of its own."
-            )
         return identity

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from optuna import Study
 
 from epbt_optuna._internal.extras import needs
+from epbt_optuna._internal.text import printable
 from epbt_optuna.lineage.overview import GENERATION_COLUMNS, facts, generation_rows
 
 __all__ = ["save_to_dashboard"]
@@ -73,4 +74,4 @@ def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> st
 
 def _plain(text: str) -> str:
     """Return a text, which may have names of the user's, so that Markdown leaves it as it is."""
-    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", text)
+    return re.sub(r"([\\`*_\[\]<>|$&~])", r"\\\1", printable(text))

@@ -17,8 +17,8 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,14 +26,23 @@ from typing import TYPE_CHECKING, NamedTuple
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from epbt_optuna._internal.attrs import AttrError
+from epbt_optuna._internal.attrs import pass_over
 from epbt_optuna._internal.optuna import read_trial
+from epbt_optuna._internal.text import get_logger
+from epbt_optuna.checkpoints.records import CheckpointError
+from epbt_optuna.checkpoints.reports import reports_of
 from epbt_optuna.lineage import summarize_generations
-from epbt_optuna.population import Generations, Lineage
+from epbt_optuna.population import Generations
 from epbt_optuna.tracking.experiment import Destination, Experiment
 from epbt_optuna.tracking.models import MODEL_TAG, PARENT_MODEL_TAG, bring_model, link_model
 from epbt_optuna.tracking.pictures import write_artifacts
-from epbt_optuna.tracking.runs import TrialRun, generation_run, milliseconds
+from epbt_optuna.tracking.runs import (
+    TrialRun,
+    generation_run,
+    lineage_of,
+    milliseconds,
+    started,
+)
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -43,7 +52,11 @@ __all__ = ["Delivery"]
 _OWNERS_SECONDS = 60.0  # for so long a trial is left to the process that ran it
 _PAUSE = 20.0  # times what a summary or a set of pictures took, before the next: 5 %
 _UNFINISHED = "RUNNING"  # MLflow's word for a run that is not terminated
-_TAGS = ("mlflow.parentRunId", "epbt.parent_run_id", PARENT_MODEL_TAG, MODEL_TAG)
+_STARTED = "epbt.started"
+_TAGS = (_STARTED, "mlflow.parentRunId", "epbt.parent_run_id", PARENT_MODEL_TAG, MODEL_TAG)
+
+
+_logger = get_logger("epbt_optuna.tracking")
 
 
 class _Child(NamedTuple):
@@ -57,6 +70,14 @@ class _Child(NamedTuple):
     def of(cls, run: Run) -> _Child:
         tags = {name: run.data.tags[name] for name in _TAGS if name in run.data.tags}
         return cls(str(run.info.run_id), run.info.status != _UNFINISHED, tags)
+
+    def is_of(self, trial: FrozenTrial) -> bool:
+        """Tell whether this is the trial's run, and not that of a copy of its study.
+
+        A copy in another database may look the same from inside, and goes on with trials of the
+        same numbers. Runs of version 0.1 do not say when their trials started.
+        """
+        return self.tags.get(_STARTED, started(trial)) == started(trial)
 
 
 class Delivery:
@@ -77,6 +98,7 @@ class Delivery:
         self._children: dict[int, _Child] = {}
         self._due_at = 0.0  # the next generations
         self._n_undrawn = 0  # generations since the last pictures
+        self._has_warned = False  # of a copy
 
     # Trials
 
@@ -93,8 +115,16 @@ class Delivery:
         if is_whole or trial is None or not trial.state.is_finished():
             return  # the last two: a callback that was called by hand
         may_be_there = number in self._children if is_listed else _is_old(trial)
-        run = self._find(number) if may_be_there or not is_first_try else None
-        content = TrialRun.of(trial, self._generations, self.experiment.identity)
+        run = self._find(trial) if may_be_there or not is_first_try else None
+        identity = self.experiment.identity
+        reports = reports_of(trial, identity, partial(read_trial, self._study))
+        content = TrialRun.of(
+            trial,
+            self._generations,
+            identity,
+            reports,
+            keeps_case=self.experiment.keeps_case,
+        )
         values, tags = content.values, {}
         parent = self._children.get(-1 if content.parent is None else content.parent)
         if run is None:
@@ -106,14 +136,19 @@ class Delivery:
             logged = self.experiment.history(run_id, run.data.metrics)
             there = {(metric.key, metric.step) for metric in logged}
             values = [value for value in values if (value.key, value.step) not in there]
-        self.experiment.log(run_id, values, content.params)
+        self.experiment.log(run_id, values, content.params, content.notes)
         if self._destination.log_checkpoints:
-            if (model := bring_model(self.experiment, trial, run_id)) is not None:
+            try:
+                model = bring_model(self.experiment, trial, run_id, len(reports))
+            except CheckpointError as error:
+                pass_over(str(error))
+                model = None
+            if model is not None:
                 tags = {MODEL_TAG: model}
             if parent is not None and MODEL_TAG in parent.tags:
                 link_model(self.experiment, run_id, parent.tags[MODEL_TAG])
         self._client.set_terminated(run_id, content.status, content.end)
-        self._children[number] = _Child(run_id, True, tags)
+        self._children[number] = _Child(run_id, True, tags | {_STARTED: started(trial)})
 
     def missing(self, ours: Collection[int], *, everything: bool) -> list[int]:
         """Return the trials to be delivered, after deleting what is there twice.
@@ -125,15 +160,21 @@ class Delivery:
         found: dict[int, list[_Child]] = defaultdict(list)
         for run in self.experiment.children():
             found[int(run.data.tags["epbt.trial"])].append(_Child.of(run))
+        # Read after the runs, so that of each run of this study the trial is among them.
+        trials = self._study.get_trials(deepcopy=False)
         self._children = {}
-        for number in found:
-            self._children[number], *others = sorted(found[number], key=attrgetter("run_id"))
-            for other in others:
+        for trial in trials:
+            there = found.pop(trial.number, [])
+            own = sorted((c for c in there if c.is_of(trial)), key=attrgetter("run_id"))
+            self._warn_of_copy(len(own) < len(there))
+            if own:
+                self._children[trial.number] = own[0]
+            for other in own[1:]:
                 self.experiment.withdraw(other.run_id)
         whole = {number for number, child in self._children.items() if child.is_whole}
         return [
             trial.number
-            for trial in self._study.get_trials(deepcopy=False)
+            for trial in trials
             if trial.state.is_finished()
             and trial.number not in whole
             # Optuna calls nobody back for a trial whose error ends the run: nobody else brings it.
@@ -142,6 +183,18 @@ class Delivery:
                 or (trial.state == TrialState.FAIL or _is_old(trial))
             )
         ]
+
+    def _warn_of_copy(self, is_there: bool) -> None:
+        if is_there and not self._has_warned:
+            self._has_warned = True
+            _logger.warning(
+                "A copy of study %r has gone on in MLflow's parent run %s: both have a run for "
+                "each of their trials there, but metrics and pictures of generations are of one "
+                "or the other. `epbt_optuna.branch(study)` or `epbt branch` gives this study a "
+                "parent run of its own.",
+                self._study.study_name,
+                self.experiment.parent,
+            )
 
     def link(self) -> None:
         """Correct what runs say of others, which may have come or gone since they were created.
@@ -162,16 +215,12 @@ class Delivery:
 
     def _parent_of(self, trial: FrozenTrial) -> int:
         """Return the trial whose weights this one inherited; -1, which is none, where nobody is."""
-        with suppress(AttrError):  # damaged; when it was delivered, that was said
-            identity = self.experiment.identity
-            lineage = Lineage.recorded(trial.number, trial.system_attrs, identity)
-            if lineage is not None and lineage.parent is not None:
-                return lineage.parent
-        return -1
+        lineage = lineage_of(trial, self.experiment.identity)
+        return -1 if lineage is None or lineage.parent is None else lineage.parent
 
-    def _find(self, number: int) -> Run | None:
+    def _find(self, trial: FrozenTrial) -> Run | None:
         """Look for a trial's run."""
-        runs = self.experiment.children(number)
+        runs = (r for r in self.experiment.children(trial.number) if _Child.of(r).is_of(trial))
         return min(runs, key=lambda run: str(run.info.run_id), default=None)
 
     # Generations, pictures, the end
@@ -204,7 +253,8 @@ class Delivery:
             if summary.generation in there or n_ended != len(numbers):
                 continue
             best = None if summary.best_trial is None else trials[summary.best_trial]
-            values, tags = generation_run(summary, best, _end(trials[n] for n in numbers))
+            end, keeps_case = _end(trials[n] for n in numbers), self.experiment.keeps_case
+            values, tags = generation_run(summary, best, end, keeps_case=keeps_case)
             self.experiment.log(parent, values, tags=tags)
             self._n_undrawn += 1
 

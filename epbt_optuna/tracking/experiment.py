@@ -24,7 +24,15 @@ from optuna import Study
 
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import read_trial
-from epbt_optuna.tracking.runs import MetricValue, TrialRun, milliseconds, text_of
+from epbt_optuna._internal.text import printable
+from epbt_optuna.tracking.runs import (
+    MetricValue,
+    TrialRun,
+    fitted,
+    leave_out,
+    milliseconds,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,6 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["Destination", "Experiment", "TrackingError", "absolute", "batches"]
 
 _CANDIDATE_SECONDS = 30.0  # after which whoever made a candidate must have died
+_NAME_LENGTH = 250  # of an experiment and a run, which PostgreSQL holds to
+_OF_ONE_THING = ("BAD_REQUEST", "INVALID_PARAMETER_VALUE")  # MLflow's codes for what it never takes
 _METRICS, _OTHERS = 800, 100  # a request carries 1000 things, of which 100 params and 100 tags
 
 _T = TypeVar("_T")
@@ -66,13 +76,15 @@ class Experiment:
         identity: The study's, with a token of its own.
         parent: The parent run's id.
         key: The study's key in all its runs.
+        keeps_case: Whether names that differ in case only are two there.
     """
 
     def __init__(self, study: Study, destination: Destination) -> None:
         import mlflow  # takes seconds, which only the thread that delivers spends
 
         self._study = study
-        self._name = destination.experiment or study.study_name
+        name = destination.experiment or study.study_name or "a study"
+        self._name = fitted(name, printable(name), _NAME_LENGTH)
         uri = absolute(destination.tracking_uri or mlflow.get_tracking_uri())
         with _lock_beside(uri):
             # The first client of a new database makes its tables, in dozens of steps. Two at a time
@@ -82,6 +94,9 @@ class Experiment:
             self.id = self._open()
         self.identity = StudyIdentity.drawn(study, len(study.get_trials(deepcopy=False)))
         self.parent, self.key = self._elect()
+        # The parent run has this tag in small letters. MySQL and SQL Server find it all the same.
+        in_capitals = self._search(f"tags.`EPBT.STUDY` = '{self.key}'")
+        self.keeps_case = next(in_capitals, None) is None
 
     @property
     def address(self) -> str:
@@ -155,17 +170,18 @@ class Experiment:
     def _create_candidate(self, key: str) -> str:
         first = read_trial(self._study, 0)
         start = milliseconds(None if first is None else first.datetime_start or datetime.now())
-        name = text_of(self._study.study_name)
+        name = self._study.study_name
         tags = {
             "epbt.role": "study",
             "epbt.study": key,
-            "epbt.study_name": name,
+            "epbt.study_name": text_of(name),
             "epbt.direction": ", ".join(d.name.lower() for d in self._study.directions),
         }
+        name = fitted(name, printable(name), _NAME_LENGTH)
         return str(self.client.create_run(self.id, start, tags, name).info.run_id)
 
     def create_child(self, content: TrialRun, parent_run_id: str | None) -> str:
-        """Create a trial's run, with its tags, and return its id.
+        """Create a trial's run, with our tags, and return its id.
 
         `parent_run_id` is the run of the trial whose weights it inherited, if it is there.
         """
@@ -173,11 +189,7 @@ class Experiment:
         tags["epbt.study"] = self.key
         if parent_run_id is not None:
             tags["epbt.parent_run_id"] = parent_run_id
-        first, *more = batches(tags.items(), _OTHERS)
-        run = self.client.create_run(self.id, content.start, dict(first), content.name)
-        for batch in more:
-            self.log(run.info.run_id, tags=dict(batch))
-        return str(run.info.run_id)
+        return str(self.client.create_run(self.id, content.start, tags, content.name).info.run_id)
 
     def log(
         self,
@@ -195,8 +207,25 @@ class Experiment:
             batches((RunTag(*item) for item in (tags or {}).items()), _OTHERS),
         )
         while any(request := [next(batch, []) for batch in batched]):
-            metrics, some_params, some_tags = request
-            self.client.log_batch(run_id, metrics, some_params, some_tags, synchronous=True)
+            self._log_batch(run_id, request)
+
+    def _log_batch(self, run_id: str, request: list[list[Any]]) -> None:
+        """Log metrics, params and tags; where MLflow refuses them, all those that it does not."""
+        try:
+            metrics, params, tags = request
+            self.client.log_batch(run_id, metrics, params, tags, synchronous=True)
+        except Exception as error:
+            things = [(kind, thing) for kind, some in enumerate(request) for thing in some]
+            is_about_one = getattr(error, "error_code", None) in _OF_ONE_THING
+            if not is_about_one or self.client.get_run(run_id).info.lifecycle_stage != "active":
+                raise
+            if len(things) == 1:
+                kind, thing = things[0]
+                leave_out(f"{('metric', 'param', 'tag')[kind]} {thing.key!r}", str(error)[:300])
+                return
+            for part in things[: len(things) // 2], things[len(things) // 2 :]:
+                halves = [[thing for k, thing in part if k == kind] for kind in range(3)]
+                self._log_batch(run_id, halves)
 
     def history(self, run_id: str, keys: Iterable[str]) -> Iterator[Metric]:
         """Yield all that was logged of some metrics."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import os
 from typing import Any
 
@@ -14,12 +13,13 @@ from epbt_optuna._internal.checks import check_integer
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import read_trial
 from epbt_optuna._internal.per_study import PerStudy
+from epbt_optuna._internal.text import get_logger
 from epbt_optuna.tracking.experiment import Destination, TrackingError, absolute
 from epbt_optuna.tracking.worker import Worker
 
 __all__ = ["MLflowTracker"]
 
-_logger = logging.getLogger("epbt_optuna.tracking")
+_logger = get_logger("epbt_optuna.tracking")
 
 
 class MLflowTracker:

@@ -18,7 +18,9 @@ MODEL_TAG = "epbt.model_id"
 PARENT_MODEL_TAG = "epbt.parent_model_id"
 
 
-def bring_model(experiment: Experiment, trial: FrozenTrial, run_id: str) -> str | None:
+def bring_model(
+    experiment: Experiment, trial: FrozenTrial, run_id: str, n_reports: int
+) -> str | None:
     """Make a trial's checkpoint the output of its run, if it is not yet; return the model's id."""
     from mlflow.entities import LoggedModelOutput
 
@@ -30,8 +32,7 @@ def bring_model(experiment: Experiment, trial: FrozenTrial, run_id: str) -> str 
         model_id = str(outputs.model_outputs[0].model_id)
     else:
         model_id = _create(experiment, trial.number, run_id, record)
-        step = len(trial.intermediate_values)
-        experiment.client.log_outputs(run_id, [LoggedModelOutput(model_id, step)])
+        experiment.client.log_outputs(run_id, [LoggedModelOutput(model_id, n_reports)])
     experiment.client.set_tag(run_id, MODEL_TAG, model_id)
     return model_id
 

@@ -8,7 +8,6 @@ memory.
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import threading
 import time
@@ -22,6 +21,7 @@ from optuna.storages import InMemoryStorage
 from tqdm import tqdm
 
 from epbt_optuna._internal.optuna import storage_of
+from epbt_optuna._internal.text import get_logger
 from epbt_optuna.tracking.delivery import Delivery
 from epbt_optuna.tracking.experiment import Destination, TrackingError
 
@@ -48,7 +48,7 @@ _TEMPORARY = (  # MLflow's codes for errors that pass
     "RESOURCE_CONFLICT", "TEMPORARILY_UNAVAILABLE",
 )  # fmt: skip
 
-_logger = logging.getLogger("epbt_optuna.tracking")
+_logger = get_logger("epbt_optuna.tracking")
 
 
 class _GaveUpError(Exception):

@@ -19,6 +19,7 @@ __all__ = [
     "STATE_COLOURS",
     "grid_shape",
     "number_text",
+    "short",
 ]
 
 # Colours of Okabe and Ito (2008); quantities have viridis (Smith and van der Walt 2015).
@@ -45,6 +46,12 @@ def grid_shape(n_panels: int) -> tuple[int, int]:
     """Return rows and columns for small multiples."""
     n_columns = (1, 2, 3, 2, 3, 3)[n_panels - 1] if n_panels <= 6 else 4
     return math.ceil(n_panels / n_columns), n_columns
+
+
+def short(value: object, length: int = 60) -> str:
+    """Return a name or value of the user's as a text of at most this length."""
+    text = str(value)
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def number_text(value: float | None) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import os
-import tarfile
 from pathlib import Path
 
 import optuna
@@ -12,8 +10,6 @@ import pytest
 from optuna.trial import TrialState
 
 from epbt_optuna import CheckpointError, CheckpointStore, EPBTSampler
-from epbt_optuna.checkpoints.archives import unpack
-from epbt_optuna.checkpoints.format import UnreadableError
 
 
 @pytest.fixture
@@ -116,38 +112,54 @@ def test_damaged_files_are_not_restored(
     assert not (tmp_path / "new").exists()
 
 
-def archive_with(path: Path, name: str, link: str | None = None) -> Path:
-    with tarfile.open(path, "w") as archive:
-        info = tarfile.TarInfo(name)
-        if link is not None:
-            info.type, info.linkname = tarfile.SYMTYPE, link
-            archive.addfile(info)
-        else:
-            info.size = 4
-            archive.addfile(info, io.BytesIO(b"evil"))
-    return path
-
-
-@pytest.mark.parametrize(
-    ("name", "link"), [("../evil", None), ("content/../../evil", None), ("content", "/etc")]
-)
-def test_an_archive_that_would_write_outside_is_refused(
-    tmp_path: Path, name: str, link: str | None
+@pytest.mark.parametrize("target", [".", "..", "../../model", "shards"])
+def test_a_link_to_a_folder_that_it_is_in_is_refused_by_its_name(
+    checkpoints: CheckpointStore, folder: Path, target: str
 ) -> None:
-    archive = archive_with(tmp_path / "evil.tar", name, link)
-    with (
-        archive.open("rb") as file,
-        pytest.raises(UnreadableError, match="cannot be restored safely"),
-    ):
-        unpack(file, tmp_path / "inner" / "new")
-    assert not (tmp_path / "evil").exists()
-    assert list((tmp_path / "inner").iterdir()) == []
+    (folder / "shards" / "loop").symlink_to(target)
+    trial = optuna.create_study().ask()
+    if target == "shards":  # there is none beside the link
+        expected = r"must hold only files and folders that exist but got .*/shards/loop\."
+    else:
+        expected = r"must hold no link to a folder that it is in but got .*/loop"
+    with pytest.raises(ValueError, match=expected):
+        checkpoints.save_path(trial, folder)
 
 
-def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
-    archive = archive_with(tmp_path / "other.tar", "readme")
-    with (
-        archive.open("rb") as file,
-        pytest.raises(UnreadableError, match="was not written by a CheckpointStore"),
-    ):
-        unpack(file, tmp_path / "new")
+def test_links_that_lead_out_and_hard_links_are_saved_as_what_they_point_to(
+    checkpoints: CheckpointStore, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs" / "1").write_text("weights")
+    (folder / "blobs").symlink_to("../blobs")
+    (folder / "same.json").hardlink_to(folder / "config.json")
+    inherited = checkpoints.inherit_path(child_of(checkpoints, folder), tmp_path / "new")
+    assert inherited is not None
+    assert (inherited / "blobs" / "1").read_text() == "weights"
+    assert (inherited / "same.json").read_text() == "{}"
+    assert not [path for path in inherited.rglob("*") if path.is_symlink()]
+
+
+def test_names_and_rights_come_back_but_no_more_than_their_owner_s(
+    checkpoints: CheckpointStore, folder: Path, tmp_path: Path
+) -> None:
+    names = ["x" * 200, "A", "a", "caf\u00e9", "cafe\u0301", "a\\b", "\udcff", " ", "..."]
+    for name in names:
+        (folder / name).write_text(name, "utf-8", "surrogateescape")
+    (folder / "run").write_bytes(b"#!/bin/sh")
+    (folder / "run").chmod(0o6755)
+    os.utime(folder / "config.json", (1, 1))
+    inherited = checkpoints.inherit_path(child_of(checkpoints, folder), tmp_path / "new")
+    assert inherited is not None
+    assert contents(inherited) == contents(folder)
+    assert (inherited / "run").stat().st_mode & 0o7777 == 0o755
+    assert (inherited / "config.json").stat().st_mtime == 1
+
+
+def test_a_link_to_nothing_is_a_destination_that_exists(
+    checkpoints: CheckpointStore, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    child = child_of(checkpoints, folder)
+    with pytest.raises(ValueError, match=r"`destination` must not exist yet but .* does"):
+        checkpoints.inherit_path(child, tmp_path / "link")

@@ -6,10 +6,9 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import numpy as np
 import optuna
@@ -21,8 +20,6 @@ from epbt_optuna import CheckpointError, CheckpointStore, EPBTSampler, PBTSample
 from epbt_optuna.checkpoints.retention import Retention
 
 _T = TypeVar("_T")
-NOW = datetime.now()
-LATER = NOW + timedelta(hours=1)
 
 
 @pytest.fixture
@@ -139,17 +136,6 @@ def test_an_enqueued_trial_still_finds_those_it_may_breed_from(
     assert checkpoints.inherit(child) is not None
 
 
-def test_nothing_is_removed_while_a_worker_is_choosing_a_parent(
-    checkpoints: CheckpointStore,
-) -> None:
-    study = make_study()
-    run(study, checkpoints, *range(12))
-    study._storage.create_new_trial(study._study_id)  # given to a worker, nothing recorded yet
-    retention = Retention(study)
-    assert retention.garbage(study, "population", NOW) == {}
-    assert retention.garbage(study, "population", LATER) != {}  # that worker is long dead
-
-
 class LeastFit:
     """Selects whom the next one to finish will displace."""
 
@@ -196,8 +182,9 @@ def test_a_trial_that_ends_while_somebody_collects_keeps_its_checkpoint(
     assert checkpoints.load(study.best_trial) == {"number": trial.number}
 
 
-def test_a_failed_trial_keeps_its_parent_until_its_retry_is_queued(
-    checkpoints: CheckpointStore,
+@pytest.mark.parametrize("is_retried", [False, True])
+def test_a_failed_trial_keeps_its_parent_until_the_next_collection_or_while_it_is_retried(
+    checkpoints: CheckpointStore, is_retried: bool
 ) -> None:
     study = make_study()
     run(study, checkpoints, 1, 2, 3, 4)
@@ -205,13 +192,15 @@ def test_a_failed_trial_keeps_its_parent_until_its_retry_is_queued(
     checkpoints.save(cut_off, {"number": cut_off.number}, final=False)
     study.tell(cut_off, state=TrialState.FAIL)
     run(study, checkpoints, *range(10, 30))
-    garbage = Retention(study).garbage(study, "population", NOW)
     parent = study.trials[cut_off.number].system_attrs["epbt:lineage"]["parent"]
-    assert not {parent, cut_off.number} & garbage.keys()
-    assert {parent, cut_off.number} <= Retention(study).garbage(study, "population", LATER).keys()
-    resume(study, study.trials[cut_off.number])
-    again = Retention(study).garbage(study, "population", LATER)
-    assert not {parent, cut_off.number} & again.keys()
+    would = checkpoints.collect(study, dry_run=True)
+    assert checkpoints.collect(study) == [garbage.trial for garbage in would]
+    assert {parent, cut_off.number} <= kept(study, checkpoints)
+    if is_retried:
+        resume(study, study.trials[cut_off.number])
+    checkpoints.collect(study)
+    still = {parent, cut_off.number} & kept(study, checkpoints)
+    assert still == ({parent, cut_off.number} if is_retried else set())
 
 
 def test_two_collectors_do_not_disturb_each_other(tmp_path: Path) -> None:
@@ -250,7 +239,7 @@ def leave_behind(folder: Path, study: optuna.Study, seconds_ago: float, suffix: 
     (token,) = (k.split(":")[-1] for k in keys if k.startswith("epbt:study:"))
     prefix = f"epbt-{token}-"
     hidden, ending = ("", "pt") if suffix == "pt" else (".", "pt.tmp")
-    path = folder / f"{hidden}{prefix}000099-{seconds_ago:.0f}.{ending}"
+    path = folder / f"{hidden}{prefix}000099-{uuid4().hex}.{ending}"
     path.write_bytes(b"cut off")
     then = time.time() - seconds_ago
     os.utime(path, (then, then))
@@ -309,12 +298,12 @@ def test_two_workers_that_begin_at_the_same_moment_collect_each_others_files(
     study, one, other = make_study(), CheckpointStore(tmp_path), CheckpointStore(tmp_path)
     run(study, one, 1)
     monkeypatch.setattr("epbt_optuna.samplers.generation.read_study_attrs", lambda _: {})
-    monkeypatch.setattr("epbt_optuna._internal.identity.uuid.uuid4", lambda: UUID(int=0))
+    monkeypatch.setattr("epbt_optuna._internal.artifact_names.uuid.uuid4", lambda: UUID(int=0))
     run(study, other, 2)  # of several tokens, the first in order is used: this one
     monkeypatch.undo()
     assert len({path.name[:18] for path in tmp_path.iterdir()}) == 2, "they drew one name"
     (of_the_other,) = tmp_path.glob("*-000001-*")
-    orphan = Path(f"{of_the_other}-orphan")
+    orphan = of_the_other.with_name(f"{of_the_other.name[:25]}{uuid4().hex}.pt")
     orphan.write_bytes(b"cut off")
     run(study, one, 3, 4, 5, 6, 7, 8)
     assert {0, 1} <= {*one.collect(study, grace=0)}

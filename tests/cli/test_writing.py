@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from datetime import timedelta
 from pathlib import Path
 
 import optuna
@@ -23,7 +22,7 @@ def checkpoints(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def study(tmp_path: Path, checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> optuna.Study:
-    monkeypatch.setattr("epbt_optuna.checkpoints.retention._IN_BETWEEN", timedelta(0))
+    monkeypatch.setattr("epbt_optuna.cli._collect.RETRY_SECONDS", 0)
     return train(open_journal(tmp_path / "study.log"), checkpoints)
 
 
@@ -61,7 +60,7 @@ def test_with_keep_all_only_what_crashed_writers_left_goes(
 ) -> None:
     recorded = set(checkpoints.iterdir())
     prefix = next(iter(recorded)).name.split("-0000")[0]
-    left_behind = checkpoints / f"{prefix}-000003-cut-off.pt"
+    left_behind = checkpoints / f"{prefix}-000003-{'f' * 32}.pt"
     left_behind.write_bytes(bytes(123))
     an_hour_ago = time.time() - 3700
     os.utime(left_behind, (an_hour_ago, an_hour_ago))

@@ -164,6 +164,7 @@ def test_every_private_name_that_is_used_is_listed_here() -> None:
 
 
 IMPORTED = (
+    "optuna.distributions._convert_old_distribution_to_new_distribution",
     "optuna.storages._cached_storage._CachedStorage",
     "optuna.storages._cached_storage._StudyInfo",
     "optuna.storages._heartbeat.BaseHeartbeat",
@@ -189,8 +190,11 @@ ATTRIBUTES: dict[str, type] = {  # `object`: to be there is enough
     "trial._cached_frozen_trial": optuna.trial.FrozenTrial,
     "trial._fixed_params": dict,
     "trial._relative_params": type(None),
+    "trial._suggest": object,
     "trial._trial_id": int,
     "frozen._trial_id": int,
+    "partial._base_sampler": optuna.samplers.BaseSampler,
+    "partial._fixed_params": dict,
     "backoff._backend": FileSystemArtifactStore,
     "backoff._get_sleep_secs": object,
     "backoff._max_retries": int,
@@ -203,13 +207,21 @@ def test_what_is_imported_from_private_modules_is_there(path: str) -> None:
     assert callable(getattr(importlib.import_module(module), name))
 
 
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.parametrize("path", ATTRIBUTES)
 def test_a_private_attribute_is_there_and_is_what_it_was(
     path: str, study: optuna.Study, tmp_path: Path
 ) -> None:
     trial = study.ask()
     backoff = Backoff(FileSystemArtifactStore(tmp_path))
-    objects = {"study": study, "trial": trial, "frozen": study.trials[0], "backoff": backoff}
+    partial = optuna.samplers.PartialFixedSampler({}, study.sampler)
+    objects = {
+        "study": study,
+        "trial": trial,
+        "frozen": study.trials[0],
+        "partial": partial,
+        "backoff": backoff,
+    }
     first, _, names = path.partition(".")
     assert isinstance(attrgetter(names)(objects[first]), ATTRIBUTES[path])
 

@@ -6,7 +6,9 @@ The short versions of all of them are tests, in `tests/integration`.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import optuna
 from rich.console import Console
 
-from tests.drills import generations, kills, writers
+from tests.drills import generations, kills, mixes, writers
 from tests.drills.phases import PHASES
 from tests.drills.processes import memory_folder
 from tests.servers import grpc_proxy_server, postgres_server
@@ -22,6 +24,7 @@ from tests.servers import grpc_proxy_server, postgres_server
 N_KILLS = 100
 N_PROCESSES, N_TRIALS = 16, 2000
 N_GENERATIONS = 1000
+N_MIXES, N_AT_A_TIME = 500, 3
 
 console = Console()
 
@@ -94,8 +97,26 @@ def drill_generations() -> None:
         generations.check_flat(usages)
 
 
+def drill_mixes() -> None:
+    """Signal, pause and starve the workers of many runs, a few runs at a time."""
+
+    def run_mix(seed: int) -> Counter[str]:
+        with memory_folder() as folder:
+            mix = mixes.Mix(folder, seed)
+            mixes.run(mix)
+            return mixes.check(mix)
+
+    console.print(f"[bold]{N_MIXES} mixes of kill, SIGTERM, pause, forked children, full disk[/]")
+    with ThreadPoolExecutor(N_AT_A_TIME) as pool:
+        states = sum(pool.map(run_mix, range(N_MIXES)), Counter[str]())
+    console.print(
+        f"  0 runs hung, 0 of {states['COMPLETE']} completed trials lost, {states['FAIL']} failed"
+    )
+
+
 DRILLS: dict[str, Callable[[], None]] = {
     "kills": drill_kills,
+    "mixes": drill_mixes,
     "writers": drill_writers,
     "generations": drill_generations,
 }

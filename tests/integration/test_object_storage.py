@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,6 +15,8 @@ from optuna.artifacts import Backoff, Boto3ArtifactStore
 from optuna.trial import TrialState
 
 from epbt_optuna import CheckpointError, CheckpointStore, EPBTSampler
+from epbt_optuna.journal import journal_storage
+from epbt_optuna.parallel import optimize
 from tests.drills.training import RULES, Training
 from tests.replay import check_lineage
 from tests.servers import S3Server
@@ -208,3 +211,33 @@ def test_a_large_state_is_streamed_in_both_directions(bucket: Bucket) -> None:
         loaded = checkpoints.load(trial, mmap=mmap)
         assert peak() < limit * n_bytes
         assert torch.equal(loaded["weights"], state["weights"])
+
+
+@pytest.mark.parametrize("given", ["client", "function"])
+def test_worker_processes_reach_the_bucket_by_the_client_or_by_a_function_that_makes_the_store(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    name, url = s3.new_bucket(), s3.url
+
+    def make() -> Boto3ArtifactStore:
+        import boto3
+
+        return Boto3ArtifactStore(name, boto3.session.Session().client("s3", endpoint_url=url))
+
+    checkpoints = CheckpointStore(Backoff(make()) if given == "client" else make)
+
+    def objective(trial: optuna.Trial) -> float:
+        state = checkpoints.inherit(trial) or {"processes": []}
+        checkpoints.save(trial, {"processes": [*state["processes"], os.getpid()]})
+        return trial.suggest_float("x", 0, 1)
+
+    study = optuna.create_study(
+        sampler=EPBTSampler(2, n_elites=1, seed=0), storage=journal_storage(tmp_path / "study.log")
+    )
+    optimize(study, objective, n_trials=4, workers=1, show_progress_bar=False)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 4
+    processes = checkpoints.load(study.trials[3])["processes"]
+    assert os.getpid() not in processes

@@ -40,6 +40,8 @@ checkpoint = {
     "final": True,
     "format": 1,
     "token": "t",
+    "n_reports": 2,
+    "inherited": True,
 }
 
 json_values = st.recursive(

@@ -190,6 +190,22 @@ def test_a_study_that_has_the_id_of_a_deleted_one_starts_from_nothing(
         assert (lineage_of(trial) or {})["parent"] in {parent.number for parent in alive}
 
 
+def test_a_worker_of_a_deleted_study_that_works_on_in_a_new_one_loses_nothing_of_it(
+    url: str, checkpoints: CheckpointStore
+) -> None:
+    old = create(optuna.storages.get_storage(url))
+    train(old, checkpoints, 12, collect=True)
+    elsewhere = optuna.storages.get_storage(url)  # as of another process
+    optuna.delete_study(study_name="a", storage=elsewhere)
+    new = create(elsewhere)
+    train(new, checkpoints, 9, collect=True)
+    train(old, checkpoints, 9, collect=True)  # trials 9 to 17 of the new one
+    checkpoints.collect(old)
+    alive = EPBTSampler(P, n_elites=K).get_population(new, 4)
+    assert len(alive) == P
+    assert {trial.number for trial in alive} <= loadable(new, checkpoints)
+
+
 @pytest.mark.parametrize("number", [3, 4])
 def test_a_lineage_counts_only_for_the_trial_it_was_written_for(number: int) -> None:
     study = create()

@@ -298,6 +298,10 @@ def test_categories_that_json_does_not_have_are_refused_when_written() -> None:
         schedule.to_json()
 
 
+def nested(levels: int) -> Any:
+    return json.loads('{"a":' * levels + "1" + "}" * levels)
+
+
 def edit(change: Callable[[Any], None]) -> str:
     """Return the JSON of a schedule after a change to the document."""
     document = json.loads(make_schedule(1, 2).to_json())
@@ -311,6 +315,11 @@ def edit(change: Callable[[Any], None]) -> str:
         ("", "It is not JSON: Expecting value"),
         ("{", "It is not JSON: Expecting property name"),
         ("[" * 100_000, "The JSON is nested too deeply."),
+        pytest.param(
+            edit(lambda d: d["distributions"].update(x=nested(600))),
+            "`distributions.x` is nested too deeply.",
+            id="deep",
+        ),
         ("NaN", "It is not JSON: NaN is no value there."),
         ("[]", "`the document` must be an object but got []."),
         ("{}", "`version` is missing."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -12,14 +13,14 @@ import torch
 
 from epbt_optuna.parallel import current_device, optimize
 from epbt_optuna.parallel import devices as devices_module
-from epbt_optuna.parallel.devices import make_slots
+from epbt_optuna.parallel.devices import Slot, make_slots, pin_to_device
 from tests.parallel.runs import journal_study, quick
 
 
 @pytest.fixture
 def gpus(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """A machine with two GPUs and eight cores."""
-    monkeypatch.setattr(devices_module, "_n_cuda_devices", lambda: 2)
+    """A machine with two GPUs, one of each other kind, and eight cores."""
+    monkeypatch.setattr(devices_module, "_n_devices", {"cuda": 2, "xpu": 1, "mps": 1}.get)
     monkeypatch.setattr(devices_module, "_n_cores", lambda: 8)
     return monkeypatch
 
@@ -34,6 +35,9 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         (None, ["cuda:0", "cuda:0", "cuda:1"], 1, "cuda:0 cuda:0 cuda:1"),
         (4, ["cuda:1", "cpu"], 2, "cuda:1 cpu cuda:1 cpu"),
         (1, [torch.device("cuda", 1)], 1, "cuda:1"),
+        (None, ["cuda"], 2, "cuda:0 cuda:0"),
+        (None, ["xpu:0", "xpu", "mps", "mps:0"], 1, "xpu:0 xpu:0 mps mps"),
+        (1, [torch.device("mps")], 1, "mps"),
     ],
 )
 def test_each_worker_has_a_device(
@@ -49,7 +53,7 @@ def test_each_worker_has_a_device(
 
 
 def test_without_a_gpu_there_is_a_worker_a_core_on_the_cpu(gpus: pytest.MonkeyPatch) -> None:
-    gpus.setattr(devices_module, "_n_cuda_devices", lambda: 0)
+    gpus.setattr(devices_module, "_n_devices", lambda _: 0)
     assert [slot.device for slot in make_slots(None, None, 1)] == ["cpu"] * 8
     assert len(make_slots(None, None, 3)) == 3
     assert [slot.n_threads for slot in make_slots(16, None, 1)] == [1] * 16
@@ -63,8 +67,10 @@ def test_without_a_gpu_there_is_a_worker_a_core_on_the_cpu(gpus: pytest.MonkeyPa
         ((None, None, 0), "`workers_per_device` must be at least 1 but got 0"),
         ((None, [], 1), "`devices` must name at least one device"),
         ((None, ["cuda:0", "gpu:1"], 1), "'cuda:<index>' each but got 'gpu:1'"),
-        ((None, ["cuda"], 1), "'cuda:<index>' each but got 'cuda'"),
+        ((None, ["cuda:"], 1), "'cuda:<index>' each but got 'cuda:'"),
         ((None, ["cuda:2"], 1), "names 'cuda:2' but torch finds 2 CUDA devices here"),
+        ((None, ["xpu:1"], 1), "names 'xpu:1' but torch finds 1 XPU devices here"),
+        ((None, ["mps:1"], 1), "names 'mps:1' but torch finds 1 MPS devices here"),
         ((3, ["cpu", "cpu"], 1), "`workers` must be as many as .*, which are 2, but got 3"),
         ((4, None, 2), "`workers_per_device` must be left out if `workers` is given without"),
     ],
@@ -93,7 +99,7 @@ def test_outside_of_workers_the_device_is_the_cpu() -> None:
 
 
 def test_threads_are_on_their_own_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices_module, "_n_cuda_devices", lambda: 2)
+    monkeypatch.setattr(devices_module, "_n_devices", lambda _: 2)
     monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
     study = optuna.create_study()
     both_run = threading.Barrier(2)
@@ -110,27 +116,55 @@ def test_threads_are_on_their_own_devices(monkeypatch: pytest.MonkeyPatch) -> No
     assert current_device() == torch.device("cpu")
 
 
+def test_a_worker_on_an_accelerator_makes_it_its_threads_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chosen: list[str] = []
+    monkeypatch.setattr(devices_module, "_current", devices_module._Current())
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch.xpu, "set_device", chosen.append)
+    for device in ("cuda:1", "xpu:0", "mps"):
+        pin_to_device(Slot(0, device, 1))
+        assert current_device() == torch.device(device)
+    assert chosen == ["cuda:1", "xpu:0"], "there is one mps, and nothing to choose"
+
+
+def threads_of_a_worker(folder: Path, n_workers: int) -> dict[str, Any]:
+    """Return what a worker's libraries compute with, asked of themselves."""
+    study = journal_study(folder / "log")
+
+    def objective(trial: optuna.Trial) -> float:
+        import numpy as np
+        from threadpoolctl import threadpool_info
+
+        np.ones((8, 8)) @ np.ones((8, 8))
+        pools = {pool["internal_api"]: pool["num_threads"] for pool in threadpool_info()}
+        trial.set_user_attr("threads", {**pools, "torch": torch.get_num_threads()})
+        return 0.0
+
+    optimize(study, objective, 1, devices=["cpu"] * n_workers)
+    threads: dict[str, Any] = study.trials[0].user_attrs["threads"]
+    assert threads.keys() >= {"openblas", "openmp", "torch"}, "or nothing is shown"
+    return threads
+
+
 def test_processes_do_not_fight_over_the_cores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    """NumPy is loaded with this package, before a worker knows what it is to do."""
+    for name in devices_module._THREAD_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(devices_module, "_n_cores", lambda: 2)
-    study = journal_study(tmp_path / "log")
-
-    def objective(trial: optuna.Trial) -> float:
-        from epbt_optuna.parallel import current_device
-
-        trial.set_user_attr("device", str(current_device()))
-        trial.set_user_attr("threads", torch.get_num_threads())
-        return 0.0
-
-    optimize(study, objective, 1, devices=["cpu", "cpu"])
-    assert study.trials[0].user_attrs == {"device": "cpu", "threads": 1}
+    before = dict(os.environ)
+    assert set(threads_of_a_worker(tmp_path, 2).values()) == {1}
+    assert os.environ == before, "who calls `optimize` computes with as many threads as ever"
 
 
-def test_the_users_own_number_of_threads_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    before = torch.get_num_threads()
-    devices_module.limit_threads(devices_module.Slot(0, "cpu", 3))
-    assert os.environ["OMP_NUM_THREADS"] == "5"
-    assert torch.get_num_threads() == before
+def test_the_users_own_number_of_threads_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in devices_module._THREAD_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(devices_module, "_n_cores", lambda: 1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert set(threads_of_a_worker(tmp_path, 1).values()) == {2}

@@ -322,7 +322,7 @@ def test_what_after_trial_raises_ends_the_run_caught_or_not() -> None:
     assert states(study) == ["COMPLETE"]
 
 
-@pytest.mark.parametrize("goes_on", ["to report", "to return"])
+@pytest.mark.parametrize("goes_on", ["to report", "to return", "to fail"])
 def test_a_trial_that_was_finished_from_outside_stays_as_it_is(
     study: optuna.Study, caplog: pytest.LogCaptureFixture, goes_on: str
 ) -> None:
@@ -332,6 +332,8 @@ def test_a_trial_that_was_finished_from_outside_stays_as_it_is(
             trial.study.tell(trial.number, state=TrialState.FAIL)
             if goes_on == "to report":
                 trial.report(value, 0)
+            if goes_on == "to fail":  # as saving its checkpoint does
+                raise ArithmeticError
         return value
 
     with caplog.at_level(logging.WARNING):

@@ -1,18 +1,22 @@
-"""Runs that end early: Ctrl-C, once and twice, and a driver that is killed."""
+"""Runs that end early: Ctrl-C, once, twice and thrice, and a driver that is killed."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
 
 from epbt_optuna import EPBTSampler
+from epbt_optuna.journal import JournalLock
 from epbt_optuna.parallel import optimize
 from epbt_optuna.parallel.interrupts import Interrupts
 from tests.parallel.program import N_GENERATIONS
@@ -155,3 +159,75 @@ def test_a_handler_of_the_users_own_is_left_alone() -> None:
     finally:
         signal.signal(signal.SIGINT, previous)
     assert pressed == [True]
+
+
+def press_and_wait(process: int) -> None:
+    """Press Ctrl-C for one process, and wait until the system has handed it over.
+
+    Two that wait would be one.
+    """
+    os.kill(process, signal.SIGINT)
+    wait_until(lambda: not has_signal(process, "ShdPnd", "SigPnd"))
+
+
+def has_signal(process: int, *masks: str) -> bool:
+    """Return whether SIGINT is in one of these masks of a process; none has any when it is gone."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    fields = dict(line.split(":", 1) for line in lines)
+    return any(int(fields.get(mask, "0"), 16) >> (signal.SIGINT - 1) & 1 for mask in masks)
+
+
+def test_the_third_ctrl_c_ends_a_program_that_hangs_in_c(tmp_path: Path) -> None:
+    """A lock of SQLite is waited for in C, where no handler in Python comes to run."""
+    path = tmp_path / "study.db"
+    hang = (
+        "import sqlite3, sys; from epbt_optuna.parallel.interrupts import Interrupts\n"
+        "connection = sqlite3.connect(sys.argv[1], timeout=600)\n"
+        "with Interrupts():\n"
+        "    print(flush=True); connection.execute('BEGIN IMMEDIATE')"
+    )
+    with closing(sqlite3.connect(path)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        with subprocess.Popen(
+            [sys.executable, "-c", hang, str(path)], cwd=ROOT, stdout=subprocess.PIPE
+        ) as program:
+            assert program.stdout is not None
+            program.stdout.readline()
+            press_and_wait(program.pid)
+            press_and_wait(program.pid)
+            wait_until(lambda: not has_signal(program.pid, "SigCgt"))
+            assert program.poll() is None, "the second is for what can still be recorded"
+            os.kill(program.pid, signal.SIGINT)
+            assert program.wait() == -signal.SIGINT
+
+
+def test_the_third_ctrl_c_ends_a_run_whose_storage_hangs_and_leaves_nobody_behind(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    program = start("process")
+    lock = JournalLock(tmp_path / "log")
+    lock.acquire()
+    try:
+        press_and_wait(program.pid)
+        press_and_wait(program.pid)
+        wait_until(lambda: not has_signal(program.pid, "SigCgt"))
+        os.kill(program.pid, signal.SIGINT)
+        program.communicate()
+        assert program.returncode == -signal.SIGINT
+        wait_until(lambda: not any(map(is_there, trials_in(tmp_path).values())))
+    finally:
+        lock.release()
+
+
+def test_after_a_run_ctrl_c_is_what_it_was() -> None:
+    before = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(before)
+    n_threads = threading.active_count()
+    with Interrupts():
+        pass
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.set_wakeup_fd(before) == before
+    assert threading.active_count() == n_threads

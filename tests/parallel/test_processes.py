@@ -6,10 +6,8 @@ import logging
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,9 +22,7 @@ from epbt_optuna.parallel import optimize
 from tests.drills.storages import opened_study
 from tests.drills.training import summary
 from tests.parallel import killing
-from tests.parallel.runs import RULES, journal_study, quick, wait_until
-
-ROOT = Path(__file__).parents[2]
+from tests.parallel.runs import RULES, is_there, journal_study, quick, wait_until
 
 
 class DivergedError(Exception):
@@ -76,6 +72,28 @@ def test_processes_share_any_storage_that_they_can_reach(
         assert [summary(t) for t in study.trials] == [summary(t) for t in in_memory.trials]
 
 
+def test_a_relative_database_stays_the_studys_wherever_driver_and_objective_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    storage = optuna.storages.RDBStorage("sqlite:///study.db")
+    study = optuna.create_study(storage=storage)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+
+    def objective(trial: optuna.Trial) -> float:
+        folder = tmp_path / f"of trial {trial.number}"
+        folder.mkdir()
+        os.chdir(folder)
+        return quick(trial)
+
+    run(study, objective, 3)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 3
+    assert [*tmp_path.rglob("*.db")] == [tmp_path / "study.db"]
+    storage.remove_session()
+    storage.engine.dispose()
+
+
 def test_a_study_that_a_worker_does_not_find_is_an_error_before_the_first_trial(
     tmp_path: Path,
 ) -> None:
@@ -105,9 +123,9 @@ def test_trials_end_as_in_study_optimize(
                 return float("nan")
             case 4:
                 return None
-        sys.exit("the objective of trial 5 leaves")
+        raise LookupError("of trial 5")
 
-    with caplog.at_level(logging.WARNING), pytest.raises(SystemExit, match="trial 5 leaves"):
+    with caplog.at_level(logging.WARNING), pytest.raises(LookupError, match="of trial 5"):
         run(study, objective, 10, catch=DivergedError)
     states = ["COMPLETE", "PRUNED", "FAIL", "FAIL", "FAIL", "FAIL"]
     assert [trial.state.name for trial in study.trials] == states
@@ -128,6 +146,21 @@ def test_an_error_that_cannot_be_unpickled_is_raised_by_its_text(study: optuna.S
         run(study, objective, 10)
     assert "in objective" in str(raised.value.__cause__), "the worker's own traceback"
     assert [trial.state for trial in study.trials] == [TrialState.FAIL]
+
+
+def test_an_error_that_carries_much_data_is_shortened_where_it_is_stored_and_raised(
+    study: optuna.Study,
+) -> None:
+    def objective(_: optuna.Trial) -> float:
+        raise ValueError("begins " + "x" * 1_000_000 + " ends")
+
+    with pytest.raises(RuntimeError, match="ValueError: begins x") as raised:
+        run(study, objective, 1)
+    stored = study.trials[0].system_attrs["epbt:error"]
+    for text in (stored, str(raised.value), str(raised.value.__cause__)):
+        assert len(text) < 9_000
+        assert "(of 1,0" in text
+        assert text.rstrip().endswith("x ends")
 
 
 def test_workers_that_are_killed_lose_their_trials_and_are_replaced(
@@ -163,8 +196,7 @@ def test_a_worker_that_exits_between_two_trials_loses_none(study: optuna.Study) 
         processes.append(trial.user_attrs["process"])
         if trial.number == 0:
             os.kill(processes[0], signal.SIGKILL)
-            # The pool takes note before it reaps the process, and only then is that gone.
-            wait_until(lambda: not Path(f"/proc/{processes[0]}").exists())
+            wait_until(lambda: not is_there(processes[0]))
 
     run(study, objective, 3, callbacks=[kill_idle_worker])
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 3
@@ -189,29 +221,11 @@ def test_workers_that_die_before_their_first_trial_are_an_error(study: optuna.St
     assert not [thread for thread in threading.enumerate() if "epbt" in thread.name]
 
 
-def test_a_worker_that_dies_is_missed_at_once_though_children_of_its_own_live_on(
-    study: optuna.Study, tmp_path: Path
-) -> None:
-    def objective(trial: optuna.Trial) -> float:
-        if trial.number == 0:
-            child = os.fork()
-            if child == 0:
-                time.sleep(30)
-                (tmp_path / "ended").touch()
-                os._exit(0)
-            (tmp_path / "child").write_text(str(child))
-            os.kill(os.getpid(), signal.SIGKILL)
-        assert not (tmp_path / "ended").exists()
-        os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
-        return 1.0
-
-    run(study, objective, 2)
-    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.COMPLETE]
-    assert "was killed by SIGKILL" in study.trials[0].system_attrs["epbt:error"]
-
-
+@pytest.mark.parametrize(
+    "end", [lambda: os.kill(os.getpid(), signal.SIGKILL), lambda: sys.exit(0)], ids=["kill", "exit"]
+)
 def test_a_trial_lost_on_a_storage_with_heartbeats_is_retried_as_its_callback_says(
-    tmp_path: Path, recwarn: pytest.WarningsRecorder
+    tmp_path: Path, recwarn: pytest.WarningsRecorder, end: Callable[[], object]
 ) -> None:
     storage = optuna.storages.RDBStorage(
         f"sqlite:///{tmp_path}/study.db",
@@ -223,7 +237,7 @@ def test_a_trial_lost_on_a_storage_with_heartbeats_is_retried_as_its_callback_sa
     def objective(trial: optuna.Trial) -> float:
         value = quick(trial)
         if trial.number == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            end()
         return value
 
     run(study, objective, 2)
@@ -234,27 +248,6 @@ def test_a_trial_lost_on_a_storage_with_heartbeats_is_retried_as_its_callback_sa
     storage.remove_session()
     storage.engine.dispose()
     assert not [w for w in recwarn if "Heartbeat of storage" in str(w.message)]
-
-
-def test_a_script_that_does_not_guard_its_entry_point_ends_with_an_error(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(
-        "from pathlib import Path\n"
-        "from epbt_optuna.parallel import optimize\n"
-        "from tests.parallel.runs import journal_study, quick\n"
-        f"optimize(journal_study(Path({str(tmp_path / 'log')!r})), quick, 3, devices=['cpu'])\n"
-    )
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-    }
-    done = subprocess.run(
-        [sys.executable, str(script)], stderr=subprocess.PIPE, text=True, env=environment
-    )
-    assert done.returncode == 1
-    assert "RuntimeError: A worker process imports this script" in done.stderr
-    assert "under `if __name__ == '__main__':`" in done.stderr.splitlines()[-1]
-    assert not journal_study(tmp_path / "log").trials
 
 
 def test_a_storage_in_memory_is_refused_before_the_first_trial() -> None:

@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 from epbt_optuna import CheckpointError, CheckpointStore
 from epbt_optuna.checkpoints.archives import pack, unpack
 from epbt_optuna.checkpoints.format import UnreadableError
-from tests.properties.test_checkpoint_states import same
+from tests.checkpoints.same import same
 
 N_MUTATIONS = 1000
 BLOCK = 16  # bytes for each one of a mutation's noise

@@ -78,12 +78,11 @@ def test_another_sampler_is_refused_at_the_first_report() -> None:
 
 
 @experimental
-def test_a_wrapped_sampler_is_refused_until_it_is_passed_on() -> None:
+@pytest.mark.parametrize("passed_on", [False, True])
+def test_a_wrapped_sampler_is_found_and_may_be_passed_on(passed_on: bool) -> None:
     sampler = EPBTSampler(20, seed=0)
     wrapped = PartialFixedSampler({"x": 1.0}, sampler)
-    with pytest.raises(TypeError, match="but got PartialFixedSampler"):
-        is_pruned(new_study(wrapped), 1.0)
-    study = new_study(wrapped, EPBTPruner(sampler=sampler))
+    study = new_study(wrapped, EPBTPruner(sampler=sampler if passed_on else None))
     founders(study, 19)
     assert is_pruned(study, 0.5)
 

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution
 from optuna.samplers import RandomSampler
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
@@ -195,3 +197,13 @@ def test_founders_are_uniform_and_their_variables_independent() -> None:
         assert ((counts - n / 20) ** 2 / (n / 20)).sum() < 19 + 5 * math.sqrt(2 * 19)
         assert abs(np.corrcoef(column[:-1], column[1:])[0, 1]) < 5 / math.sqrt(n)
     assert abs(np.corrcoef(draws.T)[0, 1]) < 5 / math.sqrt(n)
+
+
+@given(st.integers(0, 2**200), st.integers(0, 2**31), st.integers(0, 2), st.integers(0, 2**32 - 1))
+def test_the_streams_are_those_of_numpys_default_generator(
+    seed: int, number: int, purpose: int, name: int
+) -> None:
+    sampler = EPBTSampler(seed=seed)
+    for key in ((number, purpose), (number, purpose, name)):
+        own, numpys = sampler._rng(*key), np.random.default_rng([seed, *key])
+        assert own.bit_generator.state == numpys.bit_generator.state

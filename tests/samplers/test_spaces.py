@@ -78,7 +78,10 @@ def test_a_predicate_that_nothing_passes_gives_a_warning_and_not_a_hang() -> Non
 
 
 def test_variables_of_the_search_space_that_the_objective_never_suggests_are_not_recorded() -> None:
-    study = evolve(EPBTSampler(4, search_space=SPACE, seed=0), 8, one_float)
+    message = r"`search_space` has \['y', 'z'\], which the objective has suggested in no trial"
+    with pytest.warns(UserWarning, match=message) as caught:
+        study = evolve(EPBTSampler(4, search_space=SPACE, seed=0), 8, one_float)
+    assert len(caught) == 1
     assert all(trial.params.keys() == {"x"} for trial in study.trials)
 
 

@@ -83,6 +83,10 @@ def returns_a_numpy_float(params: dict[str, Any], rng: np.random.Generator) -> N
     params["x"] = np.float64(params["x"])
 
 
+def returns_a_numpy_integer(params: dict[str, Any], rng: np.random.Generator) -> None:  # noqa: ARG001
+    params["n"] = np.int64(params["n"])
+
+
 def returns_a_float_for_an_integer(params: dict[str, Any], rng: np.random.Generator) -> None:  # noqa: ARG001
     params["n"] = float(params["n"])
 
@@ -104,6 +108,11 @@ OF_BOTH_KINDS: list[tuple[Change, str]] = [
     (leaves_the_grid, r"'n' = \S+ is inside IntDistribution\("),
     (makes_up_a_category, r"'c' = \S+ is inside CategoricalDistribution\("),
     (returns_a_numpy_float, r"'x' = np.float64\(0.5\) is a plain Python value"),
+    (
+        returns_a_numpy_integer,
+        r"'n' = np.int64\(5\) is a plain Python value: it is inside IntDistribution\(.*\), but of "
+        r"type numpy.int64\.",
+    ),
     (returns_a_float_for_an_integer, r"'n' = 5.0 is a plain Python value"),
     (returns_a_numpy_string, r"'c' = np.str_\('a'\) is a plain Python value"),
     (drops_a_variable, "the variables stay the same"),
@@ -126,7 +135,7 @@ def test_a_broken_mutation_is_told_which_law_it_breaks(change: Change, law: str)
 )
 def test_a_broken_crossover_is_told_which_law_it_breaks(change: Change, law: str) -> None:
     with pytest.raises(AssertionError, match=f"^Law broken: {law}"):
-        check_crossover_laws(as_crossover(change), PARENT, MATE, 0)
+        check_crossover_laws(as_crossover(change), PARENT, MATE, 0, blends=False)
 
 
 def mutable(genome: Genome) -> Genome:
@@ -155,13 +164,14 @@ def test_a_crossover_that_changes_an_argument_is_caught(victim: int) -> None:
         check_crossover_laws(cross, mutable(PARENT), mutable(MATE), 0)
 
 
-def test_a_crossover_that_averages_invents_genes() -> None:
+def test_a_crossover_that_averages_keeps_the_laws_unless_it_is_said_not_to_blend() -> None:
     def average(parent: Genome, mate: Genome, rng: np.random.Generator) -> Genome:  # noqa: ARG001
         mean = (parent.params["x"] + mate.params["x"]) / 2
         return Genome({**parent.params, "x": mean}, parent.distributions)
 
+    assert check_crossover_laws(average, PARENT, MATE, 0).params["x"] == 0.375
     with pytest.raises(AssertionError, match="'x' comes from the parent or the mate"):
-        check_crossover_laws(average, PARENT, MATE, 0)
+        check_crossover_laws(average, PARENT, MATE, 0, blends=False)
 
 
 def test_a_crossover_with_randomness_of_its_own_is_caught() -> None:

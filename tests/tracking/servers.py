@@ -6,15 +6,17 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-__all__ = ["MLflowServer", "make_database"]
+__all__ = ["MLflowServer", "ignoring_case", "make_database"]
 
 _START_SECONDS = 120.0
 
@@ -81,6 +83,15 @@ def make_database(path: Path) -> None:
         check=True,
         capture_output=True,
     )
+
+
+def ignoring_case(database: Path, copy: Path) -> None:
+    """Copy a database into one that compares names as MySQL and SQL Server do."""
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(copy)) as target:
+        script = "\n".join(source.iterdump())
+        key = '"key" VARCHAR(250)'
+        assert key in script
+        target.executescript(script.replace(key, f"{key} COLLATE NOCASE"))
 
 
 # Fixtures

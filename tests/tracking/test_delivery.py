@@ -11,11 +11,14 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from optuna.trial import TrialState
 
 from epbt_optuna.tracking import MLflowTracker, TrackingError, worker
@@ -253,17 +256,19 @@ def test_runs_of_version_0_1_go_on_in_their_parent_run(database: str) -> None:
 
 
 def test_a_trial_that_mlflow_refuses_is_named_and_costs_only_itself(
-    database: str, caplog: pytest.LogCaptureFixture
+    database: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = make_study()
+    set_terminated = MlflowClient.set_terminated
 
-    def report_too_far(trial: optuna.Trial) -> float:
-        x = trial.suggest_float("x", 0, 1)
-        trial.report(x, 2**70 if trial.number == 2 else 0)  # no database has such steps
-        return x
+    def refuse(client: MlflowClient, run_id: str, *arguments: Any) -> None:
+        if client.get_run(run_id).data.tags.get("epbt.trial") == "2":
+            raise MlflowException("No.", INVALID_PARAMETER_VALUE)
+        set_terminated(client, run_id, *arguments)
 
+    monkeypatch.setattr(MlflowClient, "set_terminated", refuse)
     tracker = MLflowTracker(database, pictures_every=0)
-    study.optimize(report_too_far, n_trials=9, callbacks=[tracker])
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=9, callbacks=[tracker])
     tracker.close()
     whole = {n for n, r in children_of(database).items() if r.info.status == "FINISHED"}
     assert whole == set(range(9)) - {2}

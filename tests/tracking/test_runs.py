@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import optuna
 import pytest
+from mlflow.utils.validation import _validate_metric_name
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
@@ -75,7 +76,7 @@ def test_a_name_that_mlflow_takes_stays_as_it_is(name: str) -> None:
 )
 def test_another_name_becomes_one_that_mlflow_takes(name: str, start: str) -> None:
     key = valid_key(name)
-    assert key == valid_key(key)  # MLflow takes it
+    _validate_metric_name(key)  # type: ignore[no-untyped-call]
     assert re.fullmatch(re.escape(start) + "[0-9a-f]{8}", key)
 
 
@@ -91,14 +92,27 @@ def test_another_name_becomes_one_that_mlflow_takes(name: str, start: str) -> No
 )
 def test_different_names_stay_different(one: str, other: str) -> None:
     assert valid_key(one) != valid_key(other)
-    assert valid_key(valid_key(one)) == valid_key(one)  # it is one that MLflow takes
+    assert valid_key(valid_key(one)) != valid_key(one)  # that is another name
+    _validate_metric_name(valid_key(one))  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize(
+    "name", ["lr", "LR", "Lr", "l\u00e9", "l\u00c9", "lr ", "Epbt.lr", "lr_0000aaaa"]
+)
+def test_where_case_is_ignored_a_name_with_capitals_or_accents_has_a_hash(name: str) -> None:
+    key = valid_key(name, keeps_case=False)
+    _validate_metric_name(key)  # type: ignore[no-untyped-call]
+    assert key == name if name == "lr" else re.fullmatch(f"{name}_[0-9a-f]{{8}}", key)
 
 
 def test_a_users_tag_cannot_take_the_place_of_mlflows_or_ours() -> None:
-    names = ("mlflow.x", "user.mlflow.x", "epbt.trial", "user.epbt.trial", "x", "user.x")
+    names = [
+        *("mlflow.x", "user.mlflow.x", "user.user.mlflow.x", "..mlflow.x", "EPBT.trial"),
+        *("epbt.trial", "user.epbt.trial", "x", "user.x"),
+    ]
     tags = [user_tag(name) for name in names]
     assert len(set(tags)) == len(names)
-    assert not any(tag.startswith(("mlflow.", "epbt.")) for tag in tags)
+    assert not any(tag.lower().startswith(("mlflow.", "epbt.")) for tag in tags)
     assert user_tag("x") == "x"
 
 

@@ -8,10 +8,18 @@ from dataclasses import replace
 import cloudpickle
 from optuna.storages import InMemoryStorage
 
-from epbt_optuna._internal.optuna import storage_of, storage_url, study_id_of
+from epbt_optuna._internal.optuna import (
+    make_sqlite_path_absolute,
+    storage_of,
+    storage_url,
+    study_id_of,
+)
+from epbt_optuna._internal.text import cut
 from epbt_optuna.parallel.worker import Outcome, Work
 
 __all__ = ["loaded", "packed", "pickled", "unpacked"]
+
+_MOST_BYTES = 100_000  # of an error
 
 
 def pickled(work: Work) -> bytes:
@@ -31,6 +39,7 @@ def pickled(work: Work) -> bytes:
             "memory of this one. Create it with a JournalStorage, 'sqlite:///<path>' or a "
             "database server, or use engine='thread'."
         )
+    make_sqlite_path_absolute(work.study)
     try:
         data: bytes = cloudpickle.dumps(work)
     except Exception as error:
@@ -88,16 +97,20 @@ class _WorkerTraceback(Exception):  # noqa: N818, a text, not a mistake
 def packed(outcome: Outcome) -> bytes:
     """Return an outcome as bytes for another process.
 
-    An error may refuse to be pickled, or to be unpickled again: then its text has to do.
+    An error may refuse to be pickled, or to be unpickled again, or carry much data: then its text
+    has to do.
     """
     if outcome.error is not None:
         try:
-            cloudpickle.loads(cloudpickle.dumps(outcome.error))
+            error = cloudpickle.dumps(outcome.error)
+            cloudpickle.loads(error)
+            is_sent = len(error) <= _MOST_BYTES
         except Exception:
+            is_sent = False
+        if not is_sent:
             text = "".join(traceback.format_exception_only(outcome.error)).strip()
-            outcome = replace(outcome, error=RuntimeError(text))
-    data: bytes = cloudpickle.dumps(outcome)
-    return data
+            outcome = replace(outcome, error=RuntimeError(cut(text)))
+    return bytes(cloudpickle.dumps(outcome))
 
 
 def unpacked(data: bytes) -> Outcome:

@@ -44,6 +44,9 @@ class Engine(Protocol):
             worker did not come to tell, and `EngineError` if it could not be replaced either.
         """
 
+    def give_up(self, trial_id: int) -> None:
+        """Cut off a running trial, if that is possible: its future then raises `WorkerDied`."""
+
     def interrupt(self) -> None:
         """Ask what runs to end soon; all futures still come to be done.
 

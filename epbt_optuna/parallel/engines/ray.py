@@ -67,7 +67,7 @@ class RayTasks:
         self._workers = workers
         self._options = _checked(ray_options)
         payload = pickled(work)
-        self._running: dict[Future[Outcome], ObjectRef[bytes]] = {}
+        self._running: dict[int, ObjectRef[bytes]] = {}
         self._counted = -math.inf, 0
         self._connected_here = not ray.is_initialized()
         if self._connected_here:
@@ -96,10 +96,15 @@ class RayTasks:
         """Run a trial where there is room for it."""
         future: Future[Outcome] = Future()
         # In a list, Ray passes the reference on, and not what it refers to each time anew.
-        task = self._task.remote([self._payload], trial_id_of(trial))
-        self._running[future] = task
-        task.future().add_done_callback(partial(self._settle, future))
+        trial_id = trial_id_of(trial)
+        self._running[trial_id] = task = self._task.remote([self._payload], trial_id)
+        task.future().add_done_callback(partial(self._settle, future, trial_id))
         return future
+
+    def give_up(self, trial_id: int) -> None:
+        """Kill the process that runs a trial."""
+        if (task := self._running.get(trial_id)) is not None:  # it may have finished meanwhile
+            ray.cancel(task, force=True)
 
     def interrupt(self) -> None:
         """Kill the processes that run trials; Ray starts others when it needs them."""
@@ -112,8 +117,8 @@ class RayTasks:
         if self._connected_here:
             ray.shutdown()
 
-    def _settle(self, future: Future[Outcome], done: Future[bytes]) -> None:
-        del self._running[future]
+    def _settle(self, future: Future[Outcome], trial_id: int, done: Future[bytes]) -> None:
+        del self._running[trial_id]
         try:
             future.set_result(unpacked(done.result()))
         except _NOT_LOADED as error:  # what the objective raises is part of its outcome

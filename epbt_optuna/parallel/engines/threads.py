@@ -35,6 +35,9 @@ class Threads:
         """
         return self._pool.submit(self._work.run, trial)
 
+    def give_up(self, trial_id: int) -> None:
+        """Let it run: nobody can kill a thread."""
+
     def interrupt(self) -> None:
         """Let what runs finish: nobody can interrupt a thread."""
 

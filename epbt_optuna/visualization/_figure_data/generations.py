@@ -8,6 +8,7 @@ from typing import NamedTuple
 from optuna import Study
 
 from epbt_optuna.lineage import GenerationSummary, summarize_generations
+from epbt_optuna.visualization._style import short
 
 __all__ = ["FITNESS_LINES", "TRIAL_COUNTS", "GenerationsInfo", "generations_info"]
 
@@ -44,7 +45,7 @@ class GenerationsInfo(NamedTuple):
     @property
     def title(self) -> str:
         """The picture's title."""
-        return f"Generations of {self.study_name}"
+        return f"Generations of {short(self.study_name)}"
 
 
 def generations_info(study: Study) -> GenerationsInfo:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from optuna import Study
 
 from epbt_optuna.lineage import lineage_graph
-from epbt_optuna.visualization._style import number_text
+from epbt_optuna.visualization._style import number_text, short
 
 if TYPE_CHECKING:
     import networkx
@@ -88,7 +88,7 @@ class LineageInfo(NamedTuple):
     @property
     def title(self) -> str:
         """The picture's title: which study, how large, how good."""
-        return f"Lineage of {self.study_name}: {_best_text(self.best, len(self.nodes))}"
+        return f"Lineage of {short(self.study_name)}: {_best_text(self.best, len(self.nodes))}"
 
     @property
     def colour_ticks(self) -> dict[float, str]:

@@ -15,6 +15,7 @@ from optuna.distributions import (
 )
 
 from epbt_optuna.lineage import Schedule
+from epbt_optuna.visualization._style import short
 
 __all__ = [
     "ScheduleCurve",
@@ -69,7 +70,7 @@ class ScheduleInfo(NamedTuple):
         """The picture's title."""
         n_steps = len(self.times) - 1
         steps = f"{n_steps} step{'s' if n_steps > 1 else ''}"
-        return f"Schedule of {self.study_name}: {steps} along the ancestry"
+        return f"Schedule of {short(self.study_name)}: {steps} along the ancestry"
 
 
 def schedule_info(source: ScheduleSource, params: Sequence[str] | None) -> ScheduleInfo:
@@ -115,7 +116,7 @@ def times(schedule: Schedule) -> tuple[list[int], str]:
 def _curve(schedule: Schedule, name: str) -> ScheduleCurve:
     distribution = schedule.distributions[name]
     if isinstance(distribution, CategoricalDistribution):
-        categories = [_short(str(choice)) for choice in distribution.choices]
+        categories = [short(choice, _MAX_CATEGORY_LENGTH) for choice in distribution.choices]
         index = distribution.to_internal_repr
         values = [_value(step.params, name, index) for step in schedule.steps]
         limits = (-0.5, len(categories) - 0.5)
@@ -124,10 +125,6 @@ def _curve(schedule: Schedule, name: str) -> ScheduleCurve:
     is_log = _is_log(distribution)
     limits = _limits(distribution, [value for value in values if value is not None], is_log)
     return ScheduleCurve(name, [*values, values[-1]], is_log, None, limits)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _MAX_CATEGORY_LENGTH else text[: _MAX_CATEGORY_LENGTH - 1] + "…"
 
 
 def _value(params: Any, name: str, convert: Any) -> float | None:

@@ -5,15 +5,25 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING, Any
 
+from epbt_optuna._internal.text import printable
 from epbt_optuna.visualization._imports import require
 from epbt_optuna.visualization._style import INK, MOST_GENERATION_TICKS
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["BLANK", "finish", "generation_axis"]
+__all__ = ["BLANK", "finish", "generation_axis", "literal"]
 
 BLANK = {"showticklabels": False, "showgrid": False, "ticks": ""}
+
+
+def literal(text: str) -> str:
+    """Return a text so that plotly shows it letter by letter.
+
+    Every text that comes from users goes through this: plotly takes `<b>` for a tag, `&lt;` for
+    what it stands for, and what is between two `$` for a formula. It knows no entities for quotes.
+    """
+    return html.escape(printable(text), quote=False).replace("$", "&#36;")
 
 
 def finish(figure: go.Figure, title: str, *, width: int, height: int, **layout: Any) -> go.Figure:
@@ -27,7 +37,7 @@ def finish(figure: go.Figure, title: str, *, width: int, height: int, **layout: 
     return figure.update_layout(
         template=template,
         font={"color": INK},
-        title={"text": html.escape(title), "x": 0.02, "xanchor": "left", "y": 1 - 24 / height},
+        title={"text": literal(title), "x": 0.02, "xanchor": "left", "y": 1 - 24 / height},
         width=width,
         height=height,
         margin={"t": 70, "l": 70, "r": 30, "b": 60},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +14,16 @@ from epbt_optuna.visualization._figure_data.lineage import (
     lineage_info,
 )
 from epbt_optuna.visualization._imports import require
-from epbt_optuna.visualization._plotly._figure import BLANK, finish, generation_axis
-from epbt_optuna.visualization._style import BEST, FAINT, GREY, INK, STATE_COLOURS, number_text
+from epbt_optuna.visualization._plotly._figure import BLANK, finish, generation_axis, literal
+from epbt_optuna.visualization._style import (
+    BEST,
+    FAINT,
+    GREY,
+    INK,
+    STATE_COLOURS,
+    number_text,
+    short,
+)
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -154,7 +161,7 @@ def _hover_text(node: LineageNode) -> str:
         lines.append(f"elite until generation {node.last_generation}")
     params = list(node.params.items())
     lines += [
-        f"{html.escape(str(name))}: {_param_text(value)}"
+        f"{literal(short(name))}: {literal(_param_text(value))}"
         for name, value in params[:_MAX_PARAMS_SHOWN]
     ]
     if len(params) > _MAX_PARAMS_SHOWN:
@@ -167,4 +174,4 @@ def _name(number: int | None) -> str:
 
 
 def _param_text(value: Any) -> str:
-    return number_text(value) if isinstance(value, float) else html.escape(str(value))
+    return number_text(value) if isinstance(value, float) else short(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -13,8 +12,8 @@ from epbt_optuna.visualization._figure_data.loss_functions import (
 )
 from epbt_optuna.visualization._figure_data.schedule import ScheduleSource
 from epbt_optuna.visualization._imports import require
-from epbt_optuna.visualization._plotly._figure import finish
-from epbt_optuna.visualization._style import CROSS_ENTROPY_LIMITS, INK, LATE, grid_shape
+from epbt_optuna.visualization._plotly._figure import finish, literal
+from epbt_optuna.visualization._style import CROSS_ENTROPY_LIMITS, INK, LATE, grid_shape, short
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -57,7 +56,7 @@ def plot_loss_functions(
 
 def _figure(info: LossFunctionsInfo) -> go.Figure:
     n_rows, n_columns = grid_shape(len(info.panels) + 1)
-    names = [*(html.escape(panel.name) for panel in info.panels), "cross-entropy"]
+    names = [*(literal(short(panel.name)) for panel in info.panels), "cross-entropy"]
     figure = require("plotly.subplots").make_subplots(
         rows=n_rows,
         cols=n_columns,

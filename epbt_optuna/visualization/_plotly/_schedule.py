@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,8 +13,8 @@ from epbt_optuna.visualization._figure_data.schedule import (
     schedule_info,
 )
 from epbt_optuna.visualization._imports import require
-from epbt_optuna.visualization._plotly._figure import finish
-from epbt_optuna.visualization._style import BLUE, grid_shape
+from epbt_optuna.visualization._plotly._figure import finish, literal
+from epbt_optuna.visualization._style import BLUE, grid_shape, short
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -51,7 +50,7 @@ def _figure(info: ScheduleInfo) -> go.Figure:
     figure = require("plotly.subplots").make_subplots(
         rows=n_rows,
         cols=n_columns,
-        subplot_titles=[html.escape(curve.name) for curve in info.curves],
+        subplot_titles=[literal(short(curve.name)) for curve in info.curves],
         horizontal_spacing=0.24 / (n_columns + 1),
         vertical_spacing=0.32 / (n_rows + 1),
     )
@@ -75,7 +74,7 @@ def _trace(info: ScheduleInfo, curve: ScheduleCurve) -> dict[str, Any]:
     return {
         "x": info.times,
         "y": curve.values,
-        "name": html.escape(curve.name),
+        "name": literal(short(curve.name)),
         "mode": "lines+markers",
         "line": {"shape": "hv", "color": BLUE, "width": 2},
         "marker": {"size": [5] * (len(info.times) - 1) + [0], "opacity": 1, "line": {"width": 0}},
@@ -84,7 +83,7 @@ def _trace(info: ScheduleInfo, curve: ScheduleCurve) -> dict[str, Any]:
 
 def _axis(curve: ScheduleCurve) -> dict[str, Any]:
     if curve.categories is not None:
-        names = [html.escape(category) for category in curve.categories]
+        names = [literal(category) for category in curve.categories]
         return {"range": curve.limits, "tickvals": list(range(len(names))), "ticktext": names}
     if not curve.is_log:
         return {"range": curve.limits}

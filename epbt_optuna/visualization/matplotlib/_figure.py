@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from epbt_optuna._internal.text import printable
 from epbt_optuna.visualization._imports import require
 from epbt_optuna.visualization._style import INK, MOST_GENERATION_TICKS
 
@@ -11,9 +12,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-__all__ = ["LINE_STYLES", "hide_from", "make_axes", "set_generation_axis"]
+__all__ = ["LINE_STYLES", "hide_from", "literal", "make_axes", "set_generation_axis"]
 
 LINE_STYLES = {"solid": "-", "dash": "--", "dot": ":"}
+
+
+def literal(text: str) -> str:
+    """Return a text so that matplotlib shows it letter by letter.
+
+    Every text that comes from users goes through this: what is between two `$` is a formula.
+    """
+    return printable(text).replace("$", r"\$")
 
 
 def make_axes(

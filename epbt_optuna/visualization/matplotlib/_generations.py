@@ -9,7 +9,12 @@ from optuna import Study
 
 from epbt_optuna.visualization._figure_data.generations import GenerationsInfo, generations_info
 from epbt_optuna.visualization._style import COUNT_COLOURS, DIVERSITY, FITNESS_STYLES
-from epbt_optuna.visualization.matplotlib._figure import LINE_STYLES, make_axes, set_generation_axis
+from epbt_optuna.visualization.matplotlib._figure import (
+    LINE_STYLES,
+    literal,
+    make_axes,
+    set_generation_axis,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
@@ -37,7 +42,7 @@ def plot_generations(study: Study, *, figure: Figure | SubFigure | None = None) 
     ratios = {"height_ratios": [2.5, 1, 1]}
     panels = make_axes(figure, 3, size=(9, 7.5), sharex=True, gridspec_kw=ratios)[:, 0]
     _draw(panels, info)
-    panels[0].set_title(info.title, loc="left")
+    panels[0].set_title(literal(info.title), loc="left")
     set_generation_axis(panels[2], info.n_generations)
     for axes, name in zip(
         panels, ("fitness (value)", "diversity\nof genomes", "trials"), strict=True

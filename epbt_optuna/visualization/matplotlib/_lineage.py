@@ -9,7 +9,7 @@ from optuna import Study
 from epbt_optuna.visualization._figure_data.lineage import LineageInfo, lineage_info
 from epbt_optuna.visualization._imports import require
 from epbt_optuna.visualization._style import BEST, FAINT, GREY, INK, STATE_COLOURS
-from epbt_optuna.visualization.matplotlib._figure import make_axes, set_generation_axis
+from epbt_optuna.visualization.matplotlib._figure import literal, make_axes, set_generation_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +41,7 @@ def plot_lineage(study: Study, *, figure: Figure | SubFigure | None = None) -> A
     axes: Axes = make_axes(figure, size=(12, height))[0, 0]
     _draw_lines(axes, info)
     _draw_nodes(axes, info)
-    axes.set_title(info.title, loc="left")
+    axes.set_title(literal(info.title), loc="left")
     set_generation_axis(axes, info.n_generations)
     axes.set_ylabel("individual: a row each")
     axes.set_ylim(info.n_rows - 0.3, -0.7)

@@ -13,8 +13,8 @@ from epbt_optuna.visualization._figure_data.loss_functions import (
 )
 from epbt_optuna.visualization._figure_data.schedule import ScheduleSource
 from epbt_optuna.visualization._imports import require
-from epbt_optuna.visualization._style import CROSS_ENTROPY_LIMITS, INK, LATE, grid_shape
-from epbt_optuna.visualization.matplotlib._figure import hide_from, make_axes
+from epbt_optuna.visualization._style import CROSS_ENTROPY_LIMITS, INK, LATE, grid_shape, short
+from epbt_optuna.visualization.matplotlib._figure import hide_from, literal, make_axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
@@ -57,7 +57,7 @@ def plot_loss_functions(
     for axes, panel in zip(panels, info.panels, strict=False):
         for curve in panel.curves:
             axes.plot(info.y, curve.losses, color=colours(info.position(curve)))
-        axes.set_title(panel.name, fontsize="medium")
+        axes.set_title(literal(short(panel.name)), fontsize="medium")
     for axes in grid[:, 0]:
         axes.set_ylabel(info.loss_name)
     _draw_cross_entropy(panels[n_panels - 1], info)

@@ -14,8 +14,8 @@ from epbt_optuna.visualization._figure_data.schedule import (
     schedule_info,
 )
 from epbt_optuna.visualization._imports import require
-from epbt_optuna.visualization._style import BLUE, grid_shape
-from epbt_optuna.visualization.matplotlib._figure import hide_from, make_axes
+from epbt_optuna.visualization._style import BLUE, grid_shape, short
+from epbt_optuna.visualization.matplotlib._figure import hide_from, literal, make_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +56,7 @@ def plot_schedule(
         if index + n_columns >= len(info.curves):
             panels[index].set_xlabel(info.time_name)
     hide_from(panels, len(info.curves))
-    panels[0].figure.suptitle(info.title)
+    panels[0].figure.suptitle(literal(info.title))
     return panels[: len(info.curves)]
 
 
@@ -64,7 +64,7 @@ def _draw(axes: Axes, info: ScheduleInfo, curve: ScheduleCurve) -> None:
     values = np.array(curve.values, dtype=float)
     axes.step(info.times, values, where="post", color=BLUE)
     axes.plot(info.times[:-1], values[:-1], "o", markersize=3, color=BLUE)
-    axes.set_title(curve.name, fontsize="medium")
+    axes.set_title(literal(short(curve.name)), fontsize="medium")
     if curve.is_log:
         axes.set_yscale("log")
         axes.minorticks_off()
@@ -72,5 +72,5 @@ def _draw(axes: Axes, info: ScheduleInfo, curve: ScheduleCurve) -> None:
         axes.yaxis.set_major_locator(require("matplotlib.ticker").LogLocator(subs=digits))
         axes.yaxis.set_major_formatter("{x:g}")
     if curve.categories is not None:
-        axes.set_yticks(range(len(curve.categories)), labels=curve.categories)
+        axes.set_yticks(range(len(curve.categories)), labels=[*map(literal, curve.categories)])
     axes.set_ylim(*curve.limits)
