@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple, get_args
+from weakref import WeakKeyDictionary
 
 from optuna import Study
 from optuna.trial import FrozenTrial
@@ -49,6 +50,10 @@ class Collector:
     def __init__(self, artifacts: RecordedArtifacts) -> None:
         self._artifacts = artifacts
         self._retention = PerStudy(Retention)
+        self._tokens: WeakKeyDictionary[Study, str | None] = WeakKeyDictionary()
+
+    def __reduce__(self) -> tuple[type[Collector], tuple[RecordedArtifacts]]:
+        return Collector, (self._artifacts,)  # what it has read can all be read again
 
     def find(self, study: Study, keep: Keep, grace: float) -> list[Garbage]:
         """Return what a collection would remove now.
@@ -58,6 +63,12 @@ class Collector:
             ValueError: No sampler of ours has asked a trial in the study.
         """
         identity, retention = StudyIdentity.of(study), self._retention(study)
+        if self._was_deleted(study, identity):
+            pass_over(
+                f"Study {study.study_name!r} was deleted, and another one has its id: load that "
+                "anew to collect its checkpoints."
+            )
+            return []
         # Files are listed before trials are read: what a trial records in between is no leftover,
         # and a checkpoint that is saved in between is not in the list.
         before = time.time() - grace
@@ -96,13 +107,24 @@ class Collector:
         answer for a moment, or records that cannot be read, are a line in the log.
         """
         try:
-            if self._retention(study).is_due(trial.number):
+            identity = StudyIdentity.of(study)
+            self._was_deleted(study, identity)  # notes whose checkpoints this is to collect
+            if self._retention(study, identity).is_due(trial.number):
                 self.collect(study, keep, grace)
         except ValueError as error:  # something is wrong with the study, and will be
             pass_over(str(error))
         except Exception as error:
             kind = type(error).__name__
             _logger.warning("No checkpoints were collected this time: %s: %s", kind, error)
+
+    def _was_deleted(self, study: Study, identity: StudyIdentity) -> bool:
+        """Tell whether this object was opened for a study that another has taken the id of.
+
+        A worker of the former study that is still at work asks and trains in the new one. It must
+        not remove what others have saved there. A branch goes on as the study that it was.
+        """
+        token = self._tokens.setdefault(study, identity.token)
+        return token is not None and token not in (*identity.own, *identity.lent)
 
     def _remove(self, study: Study, garbage: list[Garbage]) -> Iterator[int]:
         identity = StudyIdentity.of(study)

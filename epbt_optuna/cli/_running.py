@@ -27,11 +27,6 @@ def print_running(study: Study, numbers: Sequence[int]) -> None:
     """
     trials = _running(study, numbers)
     generations = Generations.recorded(study)
-    terminal = console()
-    terminal.print(f"{study.study_name}: {len(trials)} trials running", style="bold")
-    if not trials:
-        return
-    generations = Generations.recorded(study)
     identity, read = StudyIdentity.of(study), partial(read_trial, study)
     rows: list[Row] = []
     for trial in trials:
@@ -46,6 +41,10 @@ def print_running(study: Study, numbers: Sequence[int]) -> None:
             "" if step is None else f"{trial.intermediate_values[step]:.4g}",
         )
         rows.append((cells, None))
+    terminal = console()
+    terminal.print(f"{study.study_name}: {len(trials)} trials running", style="bold")
+    if not rows:
+        return
     columns = ("trial", "gen", "running since", "for", "reports", "last report")
     terminal.print(fitted_table(terminal, columns, rows, expendable=("gen", "reports")))
 

@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.artifacts import FileSystemArtifactStore
 
-from epbt_optuna import CheckpointError, CheckpointStore, EPBTSampler
+from epbt_optuna import CheckpointError, CheckpointStore, EPBTSampler, branch
 from epbt_optuna._internal.attrs import CHECKPOINT, LINEAGE
 from epbt_optuna._internal.identity import StudyIdentity
 
@@ -169,3 +169,39 @@ def test_records_that_cannot_be_read_are_passed_over_and_their_bytes_stay(
     assert {0, 5, 10, 11, 12, 13} <= there
     assert not there & set(removed)
     assert "Trial 6" in caplog.text
+
+
+# Studies that were deleted
+
+
+def test_a_worker_of_a_deleted_study_collects_nothing_of_the_one_that_has_its_id(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    url, folder = f"sqlite:///{tmp_path}/study.db", tmp_path / "checkpoints"
+    checkpoints = CheckpointStore(folder)
+    former = make_study(url)
+    callback = checkpoints.collector()
+    run(former, checkpoints, 1.0, 2.0)
+    callback(former, former.trials[0])
+    optuna.delete_study(study_name=former.study_name, storage=url)
+    study = make_study(url)
+    run(study, CheckpointStore(folder), *range(8))
+    assert study._study_id == former._study_id  # SQLite gives it again
+    there = sorted(path.name for path in folder.glob(f"epbt-{token_of(study)}-*"))
+    assert len(there) == 8
+    callback(former, study.trials[-1])
+    assert not checkpoints.collect(former)
+    assert not checkpoints.collect(former, dry_run=True)
+    assert sorted(path.name for path in folder.glob(f"epbt-{token_of(study)}-*")) == there
+    assert "was deleted, and another one has its id" in caplog.text
+    assert checkpoints.collect(study) == [0, 1, 2, 3]  # who opens it anew collects as anybody
+
+
+def test_a_study_that_branches_off_is_still_the_one_that_was_opened(tmp_path: Path) -> None:
+    checkpoints = CheckpointStore(tmp_path / "checkpoints")
+    study = make_study()
+    run(study, checkpoints, *range(4))
+    assert checkpoints.collect(study) == []
+    branch(study, checkpoints)
+    run(study, checkpoints, *range(4, 8))
+    assert checkpoints.collect(study)

@@ -14,8 +14,11 @@ from typing import Any
 import optuna
 import pytest
 import ray
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from ray.exceptions import RuntimeEnvSetupError
 
+from epbt_optuna import EPBTSampler
 from epbt_optuna.parallel import optimize
 from epbt_optuna.parallel.engines import ray as ray_engine
 from epbt_optuna.parallel.engines.protocol import EngineError, WorkerDied
@@ -103,7 +106,8 @@ def test_a_storage_that_a_node_does_not_reach_is_an_error_before_the_first_trial
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)  # the nodes have another working directory
-    study = journal_study(Path("log"))
+    log = JournalFileBackend("log", JournalFileOpenLock("log"))  # which stays relative
+    study = optuna.create_study(storage=JournalStorage(log), sampler=EPBTSampler(6, seed=0))
     with pytest.raises(EngineError, match="study's storage under the same address"):
         optimize(study, quick, n_generations=1, engine="ray")
     assert not study.trials
