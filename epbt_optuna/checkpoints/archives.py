@@ -10,9 +10,10 @@ from typing import IO
 
 from epbt_optuna.checkpoints.format import UnreadableError
 
-__all__ = ["check_packable", "pack", "unpack"]
+__all__ = ["check_packable", "pack", "unpack", "vacant"]
 
-_ROOT = "content"
+_ROOT = "content"  # a folder, or a file that an earlier version saved
+_FILE = "file"  # a folder that holds one file, so that it keeps its name
 
 
 def check_packable(path: Path) -> None:
@@ -34,11 +35,19 @@ def pack(path: Path, file: IO[bytes]) -> None:
     with tarfile.open(
         fileobj=file, mode="w|", dereference=True, format=tarfile.PAX_FORMAT
     ) as archive:
-        archive.add(path, arcname=_ROOT)
+        archive.add(path, arcname=_ROOT if path.is_dir() else f"{_FILE}/{path.name}")
 
 
-def unpack(file: IO[bytes], destination: Path) -> None:
+def unpack(file: IO[bytes], destination: Path, *, keep_name: bool = False) -> Path:
     """Restore the file or folder in an open archive at `destination`, whole or not at all.
+
+    Args:
+        file: The archive.
+        destination: Where it is put; with `keep_name`, a single file is put into this folder.
+        keep_name: Whether a single file keeps the name that it was saved under.
+
+    Returns:
+        Where it is.
 
     Raises:
         UnreadableError: The bytes are no such archive, or would write outside of it.
@@ -53,6 +62,24 @@ def unpack(file: IO[bytes], destination: Path) -> None:
         except Exception as error:  # as when a state is read: not TarError alone
             raise UnreadableError(f"its files cannot be restored safely ({error})") from error
         unpacked = Path(folder) / _ROOT
+        for unpacked_file in (Path(folder) / _FILE).glob("*"):
+            unpacked = unpacked_file
         if not unpacked.exists():
             raise UnreadableError("it was not written by a CheckpointStore")
+        if keep_name and unpacked.is_file():
+            destination.mkdir()
+            destination /= unpacked.name
         os.replace(unpacked, destination)
+    return destination
+
+
+def vacant(destination: str | os.PathLike[str]) -> Path:
+    """Return `destination` as a path.
+
+    Raises:
+        ValueError: It exists.
+    """
+    target = Path(destination)
+    if target.exists():
+        raise ValueError(f"`destination` must not exist yet but {target} does.")
+    return target

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar
 
 from optuna import Trial
+from optuna.trial import FrozenTrial
 
 from epbt_optuna._internal.attrs import AttrError
 from epbt_optuna._internal.identity import StudyIdentity
@@ -14,7 +15,7 @@ from epbt_optuna._internal.optuna import read_system_attrs, read_trial
 from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
 from epbt_optuna.population import Lineage
 
-__all__ = ["inherit_by"]
+__all__ = ["inherit_by", "record_saved_by"]
 
 _T = TypeVar("_T")
 _logger = logging.getLogger("epbt_optuna.checkpoints")
@@ -58,6 +59,22 @@ def inherit_by(
         "Call `save` in the objective before it returns, or pass `missing='fresh'` if fresh "
         "weights are meant."
     )
+
+
+def record_saved_by(trial: Trial | FrozenTrial) -> CheckpointRecord:
+    """Return the record of what a trial saved.
+
+    Raises:
+        CheckpointError: It saved no checkpoint, or its record cannot be read.
+    """
+    if isinstance(trial, Trial):
+        attrs = read_system_attrs(trial.study, trial)
+        record = CheckpointRecord.own(trial.number, attrs, StudyIdentity.of(trial.study))
+    else:
+        record = CheckpointRecord.own(trial.number, trial.system_attrs, None)
+    if record is None:
+        raise CheckpointError(f"Trial {trial.number} saved no checkpoint.")
+    return record
 
 
 def _lineage(

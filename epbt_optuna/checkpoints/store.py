@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args, overload
@@ -14,13 +17,11 @@ from optuna.trial import FrozenTrial
 from epbt_optuna._internal.attrs import AttrError, pass_over
 from epbt_optuna._internal.checks import check_number
 from epbt_optuna._internal.extras import needs
-from epbt_optuna._internal.identity import StudyIdentity
-from epbt_optuna._internal.optuna import read_system_attrs
 from epbt_optuna._internal.per_study import PerStudy
-from epbt_optuna.checkpoints.archives import check_packable, pack, unpack
+from epbt_optuna.checkpoints.archives import check_packable, pack, unpack, vacant
 from epbt_optuna.checkpoints.artifacts import ArtifactStore, artifacts_in
 from epbt_optuna.checkpoints.garbage import Garbage, find_garbage
-from epbt_optuna.checkpoints.inheritance import inherit_by
+from epbt_optuna.checkpoints.inheritance import inherit_by, record_saved_by
 from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
 from epbt_optuna.checkpoints.retention import Keep, Retention
 from epbt_optuna.checkpoints.verified import RecordedArtifacts
@@ -145,7 +146,7 @@ class CheckpointStore:
     def inherit_path(
         self,
         trial: Trial,
-        destination: str | os.PathLike[str],
+        destination: str | os.PathLike[str] | None = None,
         *,
         missing: Literal["error", "fresh"] = "error",
     ) -> Path | None:
@@ -153,19 +154,24 @@ class CheckpointStore:
 
         Args:
             trial: The running trial.
-            destination: Where the file or folder is put; must not exist yet.
+            destination: Where the file or folder is put; must not exist yet. Default: a temporary
+                folder that lives until the trial ends; a single file keeps its name in there.
             missing: As for `inherit`.
 
         Returns:
-            `destination`, or None where the trial starts from fresh weights.
+            Where it is, or None where the trial starts from fresh weights.
 
         Raises:
             ValueError: `destination` exists, or `missing` is neither `"error"` nor `"fresh"`.
             CheckpointError: The parent saved no checkpoint, or it is missing or damaged.
         """
-        target = Path(destination)
-        if target.exists():
-            raise ValueError(f"`destination` must not exist yet but {target} does.")
+        if destination is None:
+            folder = Path(tempfile.mkdtemp(prefix=f"epbt-trial-{trial.number}-"))
+            weakref.finalize(trial, shutil.rmtree, folder, ignore_errors=True)
+            return inherit_by(
+                trial, missing, lambda record: self._restore_files(record, folder / "parent", True)
+            )
+        target = vacant(destination)
         return inherit_by(trial, missing, lambda record: self._restore_files(record, target))
 
     def load(
@@ -181,14 +187,23 @@ class CheckpointStore:
         Raises:
             CheckpointError: The trial saved no checkpoint, or it is missing or damaged.
         """
-        if isinstance(trial, Trial):
-            attrs = read_system_attrs(trial.study, trial)
-            record = CheckpointRecord.own(trial.number, attrs, StudyIdentity.of(trial.study))
-        else:
-            record = CheckpointRecord.own(trial.number, trial.system_attrs, None)
-        if record is None:
-            raise CheckpointError(f"Trial {trial.number} saved no checkpoint.")
-        return self._read_state(record, map_location, mmap)
+        return self._read_state(record_saved_by(trial), map_location, mmap)
+
+    def load_path(self, trial: Trial | FrozenTrial, destination: str | os.PathLike[str]) -> Path:
+        """Restore the file or folder that a trial saved, for example `study.best_trial`'s.
+
+        Args:
+            trial: Any trial, running or finished.
+            destination: Where the file or folder is put; must not exist yet.
+
+        Returns:
+            `destination`.
+
+        Raises:
+            ValueError: `destination` exists.
+            CheckpointError: The trial saved no checkpoint, or it is missing or damaged.
+        """
+        return self._restore_files(record_saved_by(trial), vacant(destination))
 
     @overload
     def collect(
@@ -273,7 +288,8 @@ class CheckpointStore:
         with self._artifacts.open(record, "state") as file:
             return read_state(file, map_location, mmap=mmap)
 
-    def _restore_files(self, record: CheckpointRecord, destination: Path) -> Path:
+    def _restore_files(
+        self, record: CheckpointRecord, destination: Path, keep_name: bool = False
+    ) -> Path:
         with self._artifacts.open(record, "files") as file:
-            unpack(file, destination)
-        return destination
+            return unpack(file, destination, keep_name=keep_name)
