@@ -17,6 +17,7 @@ from .checkpoints import CheckpointError as CheckpointError
 from .checkpoints import CheckpointStore as CheckpointStore
 from .checkpoints import reopen as reopen
 from .checkpoints import restore_optimizer as restore_optimizer
+from .checkpoints import restore_scheduler as restore_scheduler
 from .checkpoints import resume as resume
 from .losses import TaylorGLOLoss as TaylorGLOLoss
 from .losses import cross_entropy_like as cross_entropy_like

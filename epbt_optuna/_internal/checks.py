@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Mapping
 from numbers import Real
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
@@ -16,6 +17,7 @@ __all__ = [
     "check_one_objective",
     "check_probability",
     "check_share",
+    "check_state_dict",
 ]
 
 
@@ -60,4 +62,15 @@ def check_one_objective(sampler: object, study: Study) -> None:
         raise ValueError(
             f"{type(sampler).__name__} is for studies with one objective but this one has "
             f"{len(study.directions)} directions."
+        )
+
+
+def check_state_dict(state: Any, whose: str, keys: set[str]) -> None:
+    """Raise unless `state` is a mapping with these keys."""
+    if not isinstance(state, Mapping):
+        raise TypeError(f"`state` must be {whose} `state_dict()` but got {state!r}.")
+    if missing := keys - state.keys():
+        raise TypeError(
+            f"`state` must be {whose} `state_dict()` but lacks {sorted(missing)}: "
+            f"it has {sorted(map(str, state))}."
         )

@@ -8,7 +8,8 @@
 - `inheritance.py`: whose checkpoint a trial starts from;
 - `records.py`: what a trial says of its checkpoint;
 - `retention.py` and `garbage.py`: which checkpoints somebody may still need, and what can go;
-- `preemption.py` and `restore.py`: trials that were cut off, and optimizers that were inherited.
+- `preemption.py`: trials that were cut off;
+- `restore.py`, `optimizers.py` and `schedulers.py`: optimizers and schedulers that were inherited.
 """
 
 from __future__ import annotations
@@ -17,6 +18,15 @@ from epbt_optuna.checkpoints.garbage import Garbage
 from epbt_optuna.checkpoints.preemption import reopen, resume
 from epbt_optuna.checkpoints.records import CheckpointError
 from epbt_optuna.checkpoints.restore import restore_optimizer
+from epbt_optuna.checkpoints.schedulers import restore_scheduler
 from epbt_optuna.checkpoints.store import CheckpointStore
 
-__all__ = ["CheckpointError", "CheckpointStore", "Garbage", "reopen", "restore_optimizer", "resume"]
+__all__ = [
+    "CheckpointError",
+    "CheckpointStore",
+    "Garbage",
+    "reopen",
+    "restore_optimizer",
+    "restore_scheduler",
+    "resume",
+]

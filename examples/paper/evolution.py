@@ -169,7 +169,7 @@ def train_individual(
         epochs_of_weights = 0
         if state is not None:
             network.load_state_dict(state["network"])
-            restore_optimizer(optimizer, state["optimizer"], **sgd)
+            restore_optimizer(optimizer, state["optimizer"])
             epochs_of_weights = state["epochs"]
     first = sampler.generation_of(trial.number) * config.epochs_per_generation
     for epoch in range(first, first + config.epochs_per_generation):

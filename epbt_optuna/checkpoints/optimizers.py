@@ -1,0 +1,159 @@
+"""What a `state_dict()` tells of the optimizer that it is from. Needs torch.
+
+It holds no name of a class. What it does hold are the names of hyperparameters in its groups, which
+differ between any two of torch's classes but Adam and AdamW; those differ in one value.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+from torch.optim import LBFGS, Adam, Optimizer
+
+__all__ = ["find_mismatch", "is_torchs", "progress_in", "without_schedules"]
+
+# How a step is computed, not what: versions of torch differ in which class has which.
+_FLAGS = {"capturable", "differentiable", "foreach", "fused", "maximize"}
+
+_SCHEDULERS_KEYS = {"base_momentum", "initial_lr", "max_lr", "max_momentum", "min_lr", "swa_lr"}
+
+# The buffers of torch's optimizers that have their parameter's shape.
+_MOMENTS = {
+    *("acc_delta", "ax", "exp_avg", "exp_avg_sq", "exp_inf", "grad_avg", "max_exp_avg_sq"),
+    *("momentum_buffer", "prev", "square_avg", "step_size", "sum", "variance"),
+}
+
+
+def find_mismatch(optimizer: Optimizer, state: Mapping[str, Any]) -> str | None:
+    """Say why `state` cannot be that of `optimizer`'s parent, or return None."""
+    groups, parents = optimizer.param_groups, state["param_groups"]
+    name = _name(type(optimizer), groups[0])
+    for group, parent in zip(groups, parents, strict=False):
+        if not _is_same_class(optimizer, group, parent):
+            return f"`state` must be of {name}, as the optimizer is, but is of {_guess(parent)}."
+    if len(groups) != len(parents):
+        return (
+            f"`state` must have the optimizer's {len(groups)} parameter groups but has "
+            f"{len(parents)}."
+        )
+    for index, (group, parent) in enumerate(zip(groups, parents, strict=True)):
+        where = f"`state`'s parameter group {index}"
+        if group.get("name") != parent.get("name") and "name" in group and "name" in parent:
+            return f"{where} must be {group['name']!r} but is {parent['name']!r}."
+        if len(group["params"]) != len(parent["params"]):
+            return (
+                f"{where} must have {len(group['params'])} parameters but has "
+                f"{len(parent['params'])}."
+            )
+        if not is_torchs(optimizer) or isinstance(optimizer, LBFGS):
+            continue
+        for i, (parameter, key) in enumerate(zip(group["params"], parent["params"], strict=True)):
+            shape = tuple(parameter.shape)
+            for buffer, value in state["state"].get(key, {}).items():
+                if isinstance(value, Tensor) and not _fits(buffer, tuple(value.shape), shape):
+                    return (
+                        f"{where} must fit its parameter {i}, of shape {shape}, but `{buffer}` has "
+                        f"{tuple(value.shape)}."
+                    )
+    return None
+
+
+def is_torchs(optimizer: Optimizer) -> bool:
+    """Tell whether this is one of torch's optimizers, or of a subclass of one."""
+    return any(_is_torchs(base) for base in type(optimizer).__mro__)
+
+
+def progress_in(optimizer: Optimizer, group: Mapping[str, Any]) -> set[str]:
+    """Return the keys of a group that training writes: they are the name of no argument.
+
+    Prodigy's estimate `d` and the counters of schedule-free optimizers are such.
+    """
+    # Names that torch has for hyperparameters are that everywhere, where a constructor renames them
+    # too, but for Adafactor's `d`, which is what Prodigy and D-Adaptation estimate as they train.
+    torchs = set().union(*(_signature(cls)[0] for cls in _classes() if _is_torchs(cls))) - {"d"}
+    return (group.keys() & optimizer.defaults.keys()) - _arguments(type(optimizer)) - torchs
+
+
+def without_schedules(group: Mapping[str, Any]) -> set[str]:
+    """Return the keys of a group but for those that schedulers have written."""
+    return group.keys() - _SCHEDULERS_KEYS - {"params"}
+
+
+def _is_same_class(
+    optimizer: Optimizer, group: Mapping[str, Any], parent: Mapping[str, Any]
+) -> bool:
+    """Tell whether the parent's group has the hyperparameters of this one's class, and no others.
+
+    Keys that no optimizer takes as an argument do not count: they are the user's, or counters.
+    """
+    is_adam = isinstance(optimizer, Adam)
+    missing = _arguments(type(optimizer)) & group.keys() - parent.keys() - _FLAGS
+    foreign = without_schedules(parent) & _all_arguments() - group.keys() - _FLAGS
+    if is_adam and "decoupled_weight_decay" in parent:
+        flag = "decoupled_weight_decay"
+        return not missing and not foreign and bool(group.get(flag)) == bool(parent[flag])
+    return not foreign and not (missing - {"decoupled_weight_decay"} if is_adam else missing)
+
+
+def _is_torchs(cls: type) -> bool:
+    return cls.__module__.startswith("torch.optim") and cls is not Optimizer
+
+
+def _fits(buffer: str, value: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Tell whether a buffer of torch's may be that of a parameter of this shape."""
+    if buffer in ("row_var", "col_var"):  # Adafactor's second moments of rows and columns
+        return len(shape) > 1 and value == (
+            (*shape[:-1], 1) if buffer == "row_var" else (*shape[:-2], 1, shape[-1])
+        )
+    return value == shape or buffer not in _MOMENTS
+
+
+def _guess(group: Mapping[str, Any]) -> str:
+    """Name the class that a parent's group is of; where none is known, its hyperparameters."""
+    names = (without_schedules(group) & _all_arguments()) - _FLAGS
+    for cls in _classes():
+        if _arguments(cls) - _FLAGS == names:
+            return _name(cls, group)
+    return f"an optimizer with {', '.join(sorted(without_schedules(group)))}"
+
+
+def _name(cls: type[Optimizer], group: Mapping[str, Any]) -> str:
+    """Name a class. AdamW is Adam with one flag set, under its own name or under Adam's."""
+    return "AdamW" if cls is Adam and group.get("decoupled_weight_decay") else cls.__name__
+
+
+def _arguments(cls: type[Optimizer]) -> set[str]:
+    """Return the hyperparameters that a class takes, all that are known where it hides them.
+
+    It does where it wraps another optimizer: its constructor then takes no `lr`, or takes
+    `**kwargs` that no base class below `Optimizer` explains.
+    """
+    names, is_open = _signature(cls)
+    return names | _all_arguments() if is_open or "lr" not in names else names
+
+
+def _all_arguments() -> set[str]:
+    """Return the hyperparameters of all optimizers that are loaded."""
+    return set().union(*(_signature(cls)[0] for cls in _classes()))
+
+
+def _signature(cls: type[Optimizer]) -> tuple[set[str], bool]:
+    """Return the arguments of a class and its bases, and whether the last of them takes more."""
+    names: set[str] = set()
+    is_open = False
+    for base in cls.__mro__[: cls.__mro__.index(Optimizer)]:
+        parameters = inspect.signature(base).parameters.values()
+        is_open = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+        names.update(parameter.name for parameter in parameters)
+    return names - {"params", "args", "kwargs"}, is_open
+
+
+def _classes() -> Iterator[type[Optimizer]]:
+    """Yield the optimizers that are loaded, torch's first: they were defined before others."""
+    classes: list[type[Optimizer]] = [Optimizer]
+    for cls in classes:
+        classes.extend(cls.__subclasses__())
+    yield from classes[1:]

@@ -1,0 +1,232 @@
+"""Whose state a `state_dict()` is: other classes, other groups, other shapes, other people's."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import optim
+from torch.nn import Parameter
+
+from epbt_optuna import restore_optimizer
+
+CLASSES = [
+    cls
+    for cls in vars(optim).values()
+    if isinstance(cls, type) and issubclass(cls, optim.Optimizer) and cls is not optim.Optimizer
+]
+PAIRS = [(a, b) for a, b in itertools.product(CLASSES, CLASSES) if a is not b]
+
+
+def stepped(optimizer: optim.Optimizer) -> Any:
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            gradient = torch.ones_like(parameter)
+            is_sparse = isinstance(optimizer, optim.SparseAdam)
+            parameter.grad = gradient.to_sparse() if is_sparse else gradient
+    optimizer.step(lambda: torch.zeros(()))  # type: ignore[arg-type,return-value]
+    return optimizer
+
+
+def parameters(*shapes: tuple[int, ...]) -> list[Parameter]:
+    return [Parameter(torch.ones(shape)) for shape in shapes]
+
+
+@pytest.mark.parametrize(("child", "parent"), PAIRS, ids=lambda cls: cls.__name__)
+def test_the_state_of_another_class_is_refused_and_both_are_named(
+    child: type[Any], parent: type[Any]
+) -> None:
+    state = stepped(parent(parameters((2, 3)), lr=0.1)).state_dict()
+    optimizer = child(parameters((2, 3)), lr=0.1)
+    before = copy.deepcopy(optimizer.state_dict())
+    message = f"must be of {child.__name__}, as the optimizer is, but is of {parent.__name__}"
+    with pytest.raises(ValueError, match=message):
+        restore_optimizer(optimizer, state)
+    torch.testing.assert_close(optimizer.state_dict(), before)
+
+
+def test_where_asked_another_classs_state_is_left_out_with_one_line_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    state = stepped(optim.AdamW(parameters((2,)), lr=0.1)).state_dict()
+    child = optim.Adam(parameters((2,)), lr=0.3, weight_decay=0.2)
+    with caplog.at_level(logging.WARNING, "epbt_optuna.checkpoints"):
+        restore_optimizer(child, state, on_mismatch="fresh", lr=0.4)
+    (record,) = caplog.records
+    assert "must be of Adam, as the optimizer is, but is of AdamW." in record.getMessage()
+    (group,) = child.param_groups
+    assert (group["lr"], group["weight_decay"]) == (0.4, 0.2)
+    assert not group["decoupled_weight_decay"]
+    assert not child.state
+
+
+def test_adam_with_decoupled_decay_is_adamw_under_either_name() -> None:
+    decoupled = optim.Adam(parameters((2,)), decoupled_weight_decay=True)
+    restore_optimizer(optim.AdamW(parameters((2,))), stepped(decoupled).state_dict())
+    with pytest.raises(ValueError, match="must be of Adam, as the optimizer is, but is of AdamW"):
+        restore_optimizer(optim.Adam(parameters((2,))), decoupled.state_dict())
+
+
+@pytest.mark.parametrize("cls", [optim.Adam, optim.AdamW])
+def test_a_state_from_before_torch_told_adam_from_adamw_is_taken_by_both(cls: type[Any]) -> None:
+    state = stepped(cls(parameters((2,)))).state_dict()
+    for group in state["param_groups"]:
+        for flag in ("decoupled_weight_decay", "fused", "capturable", "differentiable"):
+            del group[flag]
+    child = cls(parameters((2,)))
+    restore_optimizer(child, state)
+    assert child.state
+    assert child.param_groups[0]["decoupled_weight_decay"] is (cls is optim.AdamW)
+
+
+# Other parameters
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ([[(2, 3)]], "`state` must have the optimizer's 1 parameter groups but has 2."),
+        ([[(2, 3)], [(3,), (3,)]], "`state`'s parameter group 1 must have 2 parameters but has 1."),
+        (
+            [[(2, 3)], [(4,)]],
+            r"`state`'s parameter group 1 must fit its parameter 0, of shape \(4,\), but "
+            r"`exp_avg` has \(3,\).",
+        ),
+        ([[(3, 2)], [(3,)]], r"group 0 .* of shape \(3, 2\), but `exp_avg` has \(2, 3\)."),
+        ([[(2, 3)], [(1,)]], r"group 1 .* of shape \(1,\), but `exp_avg` has \(3,\)."),
+    ],
+)
+def test_the_state_of_other_parameters_is_refused_or_left_out(
+    groups: list[list[tuple[int, ...]]], message: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = stepped(optim.Adam([{"params": parameters(s)} for s in ((2, 3), (3,))])).state_dict()
+    child = optim.Adam([{"params": parameters(*shapes)} for shapes in groups])
+    with pytest.raises(ValueError, match=message):
+        restore_optimizer(child, state)
+    restore_optimizer(child, state, on_mismatch="fresh")
+    assert len(caplog.records) == 1
+    stepped(child)
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [cls for cls in CLASSES if cls not in (optim.LBFGS, optim.Muon, optim.SGD)],
+    ids=lambda cls: cls.__name__,
+)
+@pytest.mark.parametrize(("shape", "other"), [((2, 3), (3, 2)), ((2, 3), (6,)), ((6,), (2, 3))])
+def test_every_optimizer_of_torchs_refuses_moments_of_another_shape(
+    cls: Callable[..., optim.Optimizer], shape: tuple[int, ...], other: tuple[int, ...]
+) -> None:
+    state = stepped(cls(parameters(shape), lr=0.1)).state_dict()
+    with pytest.raises(ValueError, match=r"must fit its parameter 0"):
+        restore_optimizer(cls(parameters(other), lr=0.1), state)
+    restore_optimizer(cls(parameters(shape), lr=0.1), state)
+
+
+def test_groups_in_another_order_are_refused_by_their_names() -> None:
+    def named(*names: str) -> optim.SGD:
+        return optim.SGD([{"params": parameters((2,)), "name": name} for name in names], lr=0.1)
+
+    with pytest.raises(ValueError, match="parameter group 0 must be 'head' but is 'backbone'"):
+        restore_optimizer(named("head", "backbone"), named("backbone", "head").state_dict())
+
+
+# Optimizers of others
+
+
+class Prodigal(optim.Optimizer):
+    """Keeps what it has learnt in its groups, as Prodigy and schedule-free optimizers do."""
+
+    def __init__(self, params: Any, lr: float = 1.0, d0: float = 1e-6, growth: float = 2.0) -> None:
+        super().__init__(params, {"lr": lr, "d0": d0, "d": d0, "growth": growth, "k": 0})
+
+    def step(self, closure: Any = None) -> Any:  # noqa: ARG002 - as torch has it
+        for group in self.param_groups:
+            group["k"] += 1
+            group["d"] *= group["growth"]
+            group["seen"] = group.get("seen", 0) + 1  # not even in its defaults
+            for parameter in group["params"]:
+                self.state[parameter]["z"] = torch.ones(7)
+
+
+def test_what_an_optimizer_has_learnt_in_its_groups_is_the_parents_its_arguments_the_childs() -> (
+    None
+):
+    parent = stepped(stepped(Prodigal(parameters((2,)), lr=0.1)))
+    child = Prodigal(parameters((2,)), lr=0.3, growth=3.0)
+    restore_optimizer(child, parent.state_dict())
+    (group,) = child.param_groups
+    assert (group["k"], group["seen"], group["d"]) == (2, 2, 4e-6)
+    assert (group["lr"], group["growth"]) == (0.3, 3.0)
+    assert len(next(iter(child.state.values()))["z"]) == 7
+
+
+class Wrapping(optim.Optimizer):
+    """Hides the arguments of another optimizer, as SAM does."""
+
+    def __init__(self, params: Any, base: type[optim.Optimizer], rho: float, **kwargs: Any) -> None:
+        super().__init__(params, {"rho": rho, **kwargs})
+        self.base = base(self.param_groups, **kwargs)
+        self.param_groups = self.base.param_groups
+        self.defaults.update(self.base.defaults)
+
+
+class Lookahead(optim.Optimizer):
+    """Takes a whole optimizer."""
+
+    def __init__(self, optimizer: optim.Optimizer, k: int = 5) -> None:
+        super().__init__(optimizer.param_groups, optimizer.defaults)
+        self.k = k
+
+
+class Forwarding(optim.AdamW):
+    """Passes its arguments on."""
+
+    def __init__(self, params: Any, **kwargs: Any) -> None:
+        super().__init__(params, **kwargs)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda lr, decay: Wrapping(
+            parameters((2,)), optim.SGD, 0.05, lr=lr, momentum=0.9, weight_decay=decay
+        ),
+        lambda lr, decay: Lookahead(optim.AdamW(parameters((2,)), lr=lr, weight_decay=decay)),
+        lambda lr, decay: Forwarding(parameters((2,)), lr=lr, weight_decay=decay),
+    ],
+    ids=["wrapping", "lookahead", "forwarding"],
+)
+def test_hyperparameters_that_a_constructor_hides_are_the_childs_all_the_same(
+    build: Callable[[float, float], optim.Optimizer],
+) -> None:
+    child = build(0.3, 0.03)
+    restore_optimizer(child, build(0.1, 0.01).state_dict())
+    (group,) = child.param_groups
+    assert (group["lr"], group["weight_decay"]) == (0.3, 0.03)
+
+
+def test_a_subclass_takes_the_state_of_its_base() -> None:
+    child = Forwarding(parameters((2,)))
+    restore_optimizer(child, stepped(optim.AdamW(parameters((2,)))).state_dict())
+    assert child.state
+
+
+@pytest.mark.parametrize(
+    ("child", "parent", "theirs"),
+    [
+        (optim.Adam, Prodigal, "Prodigal|an optimizer with d, d0, growth, k, lr"),
+        (Prodigal, optim.Adam, "Adam"),
+        (optim.SGD, Prodigal, "Prodigal|an optimizer with d, d0, growth, k, lr"),
+    ],
+)
+def test_optimizers_of_others_are_told_from_torchs_by_what_they_take(
+    child: type[Any], parent: type[Any], theirs: str
+) -> None:
+    with pytest.raises(ValueError, match=f"must be of {child.__name__}, .* but is of ({theirs})"):
+        restore_optimizer(child(parameters((2,))), parent(parameters((2,))).state_dict())
