@@ -99,6 +99,11 @@ class LightningCallback(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore what the trial inherits; model and optimizers have just been built."""
+        if trainer.ckpt_path is not None:  # known only now, a moment before it is restored
+            raise ValueError(
+                "`ckpt_path` must be None, as the callback restores the parent's checkpoint, "
+                f"but got {trainer.ckpt_path!r}."
+            )
         parent = self._training.inherit(self._read_parent)
         with self._training.fitting():
             _restore(trainer, pl_module, parent, self)
@@ -142,7 +147,7 @@ class LightningCallback(Callback):
         if stage != "fit":
             return
         self._training.raise_if_pruned()
-        if not self._has_ended and trainer.state.status != "interrupted":
+        if not self._has_ended:
             raise ValueError("`fit` must train but ended before its first step: see its log.")
 
     def _save(self, trial: optuna.Trial, path: Path) -> None:
@@ -162,20 +167,12 @@ def _check(trainer: Trainer) -> None:
     Raises:
         ValueError: So it is; the message names the setting.
     """
-    if trainer.ckpt_path is not None:
-        raise ValueError(
-            "`ckpt_path` must be None, as the callback restores the parent's checkpoint, "
-            f"but got {trainer.ckpt_path!r}."
-        )
-    n_callbacks = sum(isinstance(callback, LightningCallback) for callback in trainer.callbacks)
-    if n_callbacks > 1:
-        raise ValueError(f"`callbacks` must hold one LightningCallback but has {n_callbacks}.")
     if trainer.strategy.restore_checkpoint_after_setup:
         raise ValueError(
             "`strategy` must be one whose checkpoint is a single file, on one device or DDP, but "
             f"is {type(trainer.strategy).__name__}."
         )
-    for name in ("min_epochs", "min_steps"):
+    for name in ("min_steps", "min_epochs"):  # the first sets the second
         if getattr(trainer, name):
             raise ValueError(f"`{name}` must be None, as the callback ends each generation.")
     if not trainer.enable_validation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import optuna
 import torch.distributed
@@ -26,6 +27,8 @@ from epbt_optuna.population import Lineage
 __all__ = ["Training", "on_rank_0", "restore_optimizers"]
 
 _T = TypeVar("_T")
+
+_begun: WeakSet[optuna.Trial] = WeakSet()  # the trials that a callback has trained, or trains now
 
 
 class Training:
@@ -71,7 +74,6 @@ class Training:
         self._checkpoints = checkpoints
         self._monitor = monitor
         self._last_step = -1
-        self._has_begun = False
         self._fitness: float | None = None
         self.is_pruned = False
 
@@ -92,7 +94,6 @@ class Training:
     def begin(self) -> None:
         """Raise unless the trial can be trained now, for the first time."""
         on_rank_0(self._check)
-        self._has_begun = True
 
     def inherit(self, read: Callable[[optuna.Trial], _T]) -> _T:
         """Return on every rank what `read` reads of the parent's checkpoint on rank 0."""
@@ -147,10 +148,10 @@ class Training:
 
     def _check(self) -> None:
         trial = self._running()
-        if self._has_begun:
+        if trial in _begun:
             raise ValueError(
-                "The callback must be a new one for each trial, made in the objective, but this "
-                f"one has trained trial {trial.number} already."
+                "A trial must be trained once, by one callback that the objective makes for it, "
+                f"but trial {trial.number} has been begun already."
             )
         recorded = read_trial(trial.study, trial.number)
         if recorded is None or recorded.state != TrialState.RUNNING:
@@ -163,6 +164,7 @@ class Training:
                 f"{trial.study.study_name!r} has none: neither EPBTSampler nor PBTSampler has "
                 f"asked trial {trial.number}."
             )
+        _begun.add(trial)
 
     def _running(self) -> optuna.Trial:
         if self._trial is None:

@@ -18,6 +18,12 @@ with needs("transformers", "`TransformersCallback`"):
 
 __all__ = ["TransformersCallback"]
 
+_REFUSED = {
+    "load_best_model_at_end": "children go on from the last step, with its moments",
+    "auto_find_batch_size": "a trial is trained once",
+    "deepspeed": "a checkpoint is one model, whole",
+    "fsdp": "a checkpoint is one model, whole",
+}
 _FORMAT = "epbt_optuna.integrations.transformers/1"  # in every state that the callback saves
 
 
@@ -63,7 +69,8 @@ class TransformersCallback(TrainerCallback):
                 max_steps=1000, eval_strategy="steps", eval_steps=10, save_strategy="no",
             )
             callback = TransformersCallback(trial, checkpoints, monitor="eval_loss", steps=20)
-            trainer = Trainer(build(), args, callbacks=[callback], train_dataset=..., eval_dataset=...)
+            data = {"train_dataset": ..., "eval_dataset": ...}
+            trainer = Trainer(build(), args, callbacks=[callback], **data)
             trainer.train()
             return callback.fitness
         ```
@@ -82,6 +89,8 @@ class TransformersCallback(TrainerCallback):
         self._steps = steps
         self._first_step = 0
         self._first_epoch = 0.0
+        self._monitor = monitor
+        self._evaluated: dict[str, float] = {}
         self._has_logged = False
 
     @property
@@ -114,6 +123,12 @@ class TransformersCallback(TrainerCallback):
                 f"{state.max_steps}."
             )
 
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **built: Any
+    ) -> None:
+        """Find out after the first evaluation, not at the end, whether it has the fitness."""
+        self._check_monitor()
+
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **built: Any
     ) -> None:
@@ -133,8 +148,12 @@ class TransformersCallback(TrainerCallback):
         metrics: dict[str, Any],
         **built: Any,
     ) -> None:
-        """Report, and stop if the pruner says so."""
-        if state.global_step > self._first_step:
+        """Report, and stop if the pruner says so.
+
+        This is called once for each of several sets to evaluate on: one of them has the fitness.
+        """
+        self._evaluated.update(metrics)
+        if state.global_step > self._first_step and self._monitor in metrics:
             self._training.report(metrics, state.global_step)
         if self._training.is_pruned:
             control.should_training_stop = True
@@ -160,7 +179,12 @@ class TransformersCallback(TrainerCallback):
     ) -> None:
         """Save what children start from, or raise that the trial was pruned."""
         self._training.raise_if_pruned()
+        self._check_monitor()
         self._training.save(lambda trial: self._save(trial, state, **built))
+
+    def _check_monitor(self) -> None:
+        if self._evaluated:
+            self._training.check_monitor(self._evaluated)
 
     def _read_parent(self, trial: optuna.Trial) -> dict[str, Any] | None:
         parent = self._checkpoints.inherit(trial)
@@ -237,10 +261,6 @@ def _check(args: TrainingArguments, state: TrainerState) -> None:
         raise ValueError(
             "`eval_strategy` must be 'steps' or 'epoch': evaluations make the fitness."
         )
-    if args.load_best_model_at_end:
-        raise ValueError(
-            "`load_best_model_at_end` must be False: children go on from the last step, with its "
-            "moments."
-        )
-    if args.deepspeed or args.fsdp:
-        raise ValueError("`deepspeed` and `fsdp` must be off: a checkpoint is one model, whole.")
+    for name, reason in _REFUSED.items():
+        if value := getattr(args, name):
+            raise ValueError(f"`{name}` must be off but is {value!r}: {reason}.")

@@ -32,9 +32,7 @@ def family(
         pruner: The study's. Default: none is pruned.
     """
     sampler = EPBTSampler(2, n_elites=1, seed=0)
-    study = optuna.create_study(
-        sampler=sampler, direction="maximize", pruner=pruner or NopPruner()
-    )
+    study = optuna.create_study(sampler=sampler, direction="maximize", pruner=pruner or NopPruner())
     for generation, own in enumerate(params):
         study.enqueue_trial(own)
         trial = study.ask()
