@@ -31,6 +31,7 @@ ORDER = [
     "lineage",
     "visualization",
     "tracking",
+    "integrations",
     "cli",
     "__main__",
 ]

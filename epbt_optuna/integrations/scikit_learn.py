@@ -58,14 +58,15 @@ def restore_estimator(estimator: _Estimator, parent: Any) -> _Estimator:
             f"`hidden_layer_sizes` must be the parent's, {former['hidden_layer_sizes']}, whose "
             f"weights are inherited, but is {params['hidden_layer_sizes']}."
         )
-    parent.set_params(**params)
-    if hasattr(parent, "_optimizer"):
+    restored: Any = parent
+    restored.set_params(**params)
+    if hasattr(restored, "_optimizer"):
         if former["solver"] == params["solver"]:
-            _restore_optimizer(parent, params)
+            _restore_optimizer(restored, params)
         else:
-            del parent._optimizer  # the next step makes one
-    restored: _Estimator = parent
-    return restored
+            del restored._optimizer  # the next step makes one
+    fitted: _Estimator = restored
+    return fitted
 
 
 def _params(estimator: Any) -> dict[str, Any]:

@@ -93,6 +93,14 @@ class Training:
 
     def begin(self) -> None:
         """Raise unless the trial can be trained now, for the first time."""
+        if _is_distributed():
+            has_one = [False] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(has_one, self._trial is not None)
+            if any(has_one[1:]):  # each rank has asked for a trial of its own
+                raise TypeError(
+                    "`trial` must be None on all ranks but 0, which has it for all, but ranks "
+                    f"{[rank for rank, has in enumerate(has_one) if has]} have one."
+                )
         on_rank_0(self._check)
 
     def inherit(self, read: Callable[[optuna.Trial], _T]) -> _T:
@@ -217,17 +225,20 @@ def on_rank_0(call: Callable[[], _T]) -> _T:
 
     Without this an error on rank 0 alone would leave the others waiting for it.
     """
-    distributed = torch.distributed
-    if not (distributed.is_available() and distributed.is_initialized()):
+    if not _is_distributed():
         return call()
     outcome: list[Any] = [None, None]
-    if distributed.get_rank() == 0:
+    if torch.distributed.get_rank() == 0:
         try:
             outcome[0] = call()
         except Exception as error:
             outcome[1] = error
-    distributed.broadcast_object_list(outcome, src=0)
+    torch.distributed.broadcast_object_list(outcome, src=0)
     if outcome[1] is not None:
         raise outcome[1]
     result: _T = outcome[0]
     return result
+
+
+def _is_distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()

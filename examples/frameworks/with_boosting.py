@@ -44,12 +44,9 @@ def objective(trial: optuna.Trial) -> float:
 if __name__ == "__main__":
     sampler = EPBTSampler(population_size=8, seed=0)
     study = optuna.create_study(
-        study_name="xgboost",
-        storage="sqlite:///study.db",
-        load_if_exists=True,
-        direction="minimize",
-        sampler=sampler,
-    )
+        study_name="xgboost", storage="sqlite:///study.db", load_if_exists=True,
+        direction="minimize", sampler=sampler,
+    )  # fmt: skip
     n_trials = sampler.n_trials(5) - len(study.trials)
     study.optimize(objective, n_trials, callbacks=[checkpoints.collector()])
     with tempfile.TemporaryDirectory() as folder:

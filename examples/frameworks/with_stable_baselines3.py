@@ -39,12 +39,9 @@ def objective(trial: optuna.Trial) -> float:
 if __name__ == "__main__":
     sampler = EPBTSampler(population_size=4, seed=0)
     study = optuna.create_study(
-        study_name="cartpole",
-        storage="sqlite:///study.db",
-        load_if_exists=True,
-        direction="maximize",
-        sampler=sampler,
-    )
+        study_name="cartpole", storage="sqlite:///study.db", load_if_exists=True,
+        direction="maximize", sampler=sampler,
+    )  # fmt: skip
     n_trials = sampler.n_trials(4) - len(study.trials)
     study.optimize(objective, n_trials, callbacks=[checkpoints.collector()])
     model = build()

@@ -5,6 +5,7 @@ Rank 0 has the study; the others take part in each trial without having one.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -19,7 +20,7 @@ N_TRIALS = 4
 
 
 class PrunesTheLast(optuna.pruners.BasePruner):
-    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+    def prune(self, _: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
         return trial.number == N_TRIALS - 1
 
 
@@ -45,10 +46,10 @@ def lightning_objective(trial: optuna.Trial | None, lr: float, folder: Path) -> 
         logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False,
     )  # fmt: skip
-    loader = torch.utils.data.DataLoader(data, batch_size=2)  # type: ignore[arg-type]
+    loader = torch.utils.data.DataLoader(data, batch_size=2)
     model = Model(lr)
     trainer.fit(model, loader, loader)
-    say(trial, model, trainer.optimizers[0], trainer.global_step, folder)
+    say(model, trainer.optimizers[0], trainer.global_step, folder)
     return callback.fitness
 
 
@@ -66,16 +67,13 @@ def transformers_objective(trial: optuna.Trial | None, lr: float, folder: Path) 
         ddp_backend="gloo", per_device_train_batch_size=2, disable_tqdm=True,
     )  # fmt: skip
     model = Model(lr)
-    trainer = Trainer(
-        model, arguments, train_dataset=data, eval_dataset=data, callbacks=[callback]
-    )
+    trainer = Trainer(model, arguments, train_dataset=data, eval_dataset=data, callbacks=[callback])
     trainer.train()
-    say(trial, model, trainer.optimizer.optimizer, trainer.state.global_step, folder)
+    say(model, trainer.optimizer.optimizer, trainer.state.global_step, folder)
     return callback.fitness
 
 
 def say(
-    trial: optuna.Trial | None,
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     step: int,
@@ -94,9 +92,8 @@ def main(framework: str, folder: Path) -> None:
     train = {"lightning": lightning_objective, "transformers": transformers_objective}[framework]
 
     def objective(trial: optuna.Trial | None) -> float:
-        shared = [trial and trial.suggest_float("lr", 1e-3, 1e-1, log=True)]
+        shared = [0.0 if trial is None else trial.suggest_float("lr", 1e-3, 1e-1, log=True)]
         dist.broadcast_object_list(shared)
-        assert shared[0] is not None
         return train(trial, shared[0], folder)
 
     if dist.get_rank() == 0:
@@ -108,10 +105,9 @@ def main(framework: str, folder: Path) -> None:
         study.optimize(objective, N_TRIALS)
     else:
         for _ in range(N_TRIALS):
-            try:
+            with contextlib.suppress(optuna.TrialPruned):
                 objective(None)
-            except optuna.TrialPruned:
-                (folder / "pruned").touch()
+                (folder / "finished").open("a").write("1")
 
 
 if __name__ == "__main__":

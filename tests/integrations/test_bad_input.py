@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import lightning
 import optuna
@@ -24,11 +24,12 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:::accelerate",
 )
 
+
 class Odd:
     """Of a class that a checkpoint cannot hold without code."""
 
 
-Train = Callable[..., None]
+Train: TypeAlias = Callable[..., None]
 
 
 class Net(lightning.LightningModule):
@@ -45,7 +46,7 @@ class Net(lightning.LightningModule):
         output = self.layers(x).flatten()
         return {"loss": (output - labels).square().mean(), "output": output}
 
-    def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor:
+    def training_step(self, batch: dict[str, torch.Tensor], _: int) -> Any:
         return self(**batch)["loss"]
 
     def validation_step(self, batch: dict[str, torch.Tensor], _: int) -> None:
@@ -55,7 +56,7 @@ class Net(lightning.LightningModule):
         return torch.optim.Adam(self.parameters())
 
 
-data = [{"x": torch.zeros(4), "labels": torch.zeros(())}] * 4
+data: Any = [{"x": torch.zeros(4), "labels": torch.zeros(())}] * 4
 
 
 class Steps:
@@ -69,7 +70,7 @@ def fit(*callbacks: Callback, net: Net | None = None, ckpt_path: Any = None, **m
         def on_train_batch_end(self, *_: Any) -> None:
             Steps.n += 1
 
-    loaders = [torch.utils.data.DataLoader(data, batch_size=4)] * 2  # type: ignore[arg-type]
+    loaders: Any = [torch.utils.data.DataLoader(data, batch_size=4)] * 2
     settings: dict[str, Any] = {"max_epochs": 8, "accelerator": "cpu", "logger": False, **more}
     for name in ("checkpointing", "progress_bar", "model_summary"):
         settings.setdefault(f"enable_{name}", False)
@@ -142,9 +143,7 @@ def test_arguments_are_checked_when_the_callback_is_made(
 
 def test_a_callback_is_made_for_a_running_trial(framework: Any) -> None:
     callback, run = framework
-    with pytest.raises(
-        TypeError, match=r"`trial` must be the running .* but got .*FixedTrial"
-    ):
+    with pytest.raises(TypeError, match=r"`trial` must be the running .* but got .*FixedTrial"):
         callback(optuna.trial.FixedTrial({}))
     with pytest.raises(TypeError, match=r"`trial` must be .* on rank 0 but got None"):
         run(callback(None))
@@ -181,7 +180,7 @@ def test_the_trainer_restores_nothing_by_itself(framework: Any) -> None:
     if run is fit:
         path = "checkpoint.ckpt"
         plain = lightning.Trainer(max_epochs=1, logger=False, accelerator="cpu")
-        plain.fit(Net(), torch.utils.data.DataLoader(data, batch_size=4))  # type: ignore[arg-type]
+        plain.fit(Net(), torch.utils.data.DataLoader(data, batch_size=4))
         plain.save_checkpoint(path)
     else:
         path = "trainer/checkpoint-1"
@@ -204,7 +203,9 @@ def test_the_metric_is_one_that_is_evaluated(framework: Any) -> None:
 def test_the_run_is_longer_than_the_generation(framework: Any) -> None:
     callback, run = framework
     for _, trial in family({}):
-        with pytest.raises(ValueError, match=r"`max_(epochs|steps)` must be .* at least 9, .* is 8"):
+        with pytest.raises(
+            ValueError, match=r"`max_(epochs|steps)` must be .* at least 9, .* is 8"
+        ):
             run(callback(trial, length=9))
     for generation, (_, trial) in enumerate(family({}, {})):
         if generation == 0:
@@ -297,7 +298,9 @@ def test_the_child_is_built_as_its_parent_was(framework: Any) -> None:
             run(callback(trial))
             Steps.n = 0
         else:
-            with pytest.raises(CheckpointError, match=r"(?s)Trial 2 inherits .* does not fit .*size"):
+            with pytest.raises(
+                CheckpointError, match=r"(?s)Trial 2 inherits .* does not fit .*size"
+            ):
                 run(callback(trial), net=Net(n_hidden=3))
     assert Steps.n == 0
 

@@ -29,11 +29,11 @@ data = DataLoader(TensorDataset(inputs), batch_size=4)
 class Net(lightning.LightningModule):
     def __init__(self, lr: float, schedule: str = "cosine") -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters({"lr": lr, "schedule": schedule})
         torch.manual_seed(0)
         self.layer = torch.nn.Linear(4, 1)
 
-    def training_step(self, batch: list[torch.Tensor], _: int) -> torch.Tensor:
+    def training_step(self, batch: list[torch.Tensor], _: int) -> Any:
         return (self.layer(batch[0]) - 1).square().mean()
 
     def validation_step(self, batch: list[torch.Tensor], _: int) -> None:
@@ -127,7 +127,7 @@ def test_generations_under_the_same_hyperparameters_are_one_run(
     trainer = trainer_of(recorder)
 
     class Stop(Callback):
-        def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        def on_train_epoch_end(self, trainer: Any, *_: Any) -> None:
             trainer.should_stop = trainer.current_epoch == 3 * EPOCHS - 1
 
     trainer = trainer_of(recorder, Stop())
@@ -177,8 +177,7 @@ def test_a_pruned_trial_ends_its_training_in_order_and_saves_nothing(
 
 
 def test_the_winner_is_loaded_by_lightning(checkpoints: CheckpointStore, tmp_path: Path) -> None:
-    for study, trial in family({"lr": 0.1}):
-        net = fit(trial, checkpoints)[0]
+    ((study, net),) = [(study, fit(trial, checkpoints)[0]) for study, trial in family({"lr": 0.1})]
     path = checkpoints.load_path(study.best_trial, tmp_path / "best.ckpt")
     best = Net.load_from_checkpoint(path, weights_only=True)
     assert best.hparams["lr"] == 0.1

@@ -172,8 +172,9 @@ def test_a_pruned_trial_ends_its_training_in_order_and_saves_nothing(tmp_path: P
 
 
 def test_the_winner_is_loaded_into_a_model_just_built(tmp_path: Path) -> None:
-    for study, trial in family({"lr": 0.1}):
-        trainer = train(trial, tmp_path)[0]
+    ((study, trainer),) = [
+        (study, train(trial, tmp_path)[0]) for study, trial in family({"lr": 0.1})
+    ]
     best = Net()
     best.load_state_dict(CheckpointStore(tmp_path / "checkpoints").load(study.best_trial)["model"])
     assert torch.equal(best.layer.weight, trainer.model.layer.weight)
