@@ -15,10 +15,8 @@ from epbt_optuna import CheckpointStore, EPBTPruner, EPBTSampler
 from epbt_optuna.integrations import LightningCallback
 
 checkpoints = CheckpointStore("checkpoints")
-images, labels = load_digits(return_X_y=True)
-pairs: Any = [
-    *zip(torch.tensor(images, dtype=torch.float32) / 16, torch.tensor(labels), strict=True)
-]
+images, labels = (torch.tensor(array) for array in load_digits(return_X_y=True))
+pairs: Any = list(zip(images.float() / 16, labels, strict=True))
 train = torch.utils.data.DataLoader(pairs[:1200], batch_size=64, shuffle=True)
 validation = torch.utils.data.DataLoader(pairs[1200:], batch_size=600)
 

@@ -97,7 +97,7 @@ def train(
     trainer.train(resume_from_checkpoint=ckpt_path)
 
 
-BOTH = {
+BOTH: dict[str, tuple[Callable[..., Any], Train, str]] = {
     "lightning": (LightningCallback, fit, "epochs"),
     "transformers": (TransformersCallback, train, "steps"),
 }
