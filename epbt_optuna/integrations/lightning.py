@@ -10,13 +10,14 @@ import optuna
 
 from epbt_optuna._internal.extras import needs
 from epbt_optuna.checkpoints import CheckpointError, CheckpointStore
-from epbt_optuna.integrations.training import Training, restore_optimizers
 
 with needs("lightning", "`LightningCallback`"):
     import lightning
     import torch
     from lightning.pytorch import Callback, LightningModule, Trainer
     from lightning.pytorch.callbacks import Checkpoint
+
+    from epbt_optuna.integrations.training import Training, restore_optimizers
 
 __all__ = ["LightningCallback"]
 
@@ -76,7 +77,6 @@ class LightningCallback(Callback):
         epochs: int,
     ) -> None:
         self._training = Training(trial, checkpoints, monitor, epochs=epochs)
-        self._checkpoints = checkpoints
         self._epochs = epochs
         self._last_epoch = epochs
         self._has_ended = False
@@ -105,8 +105,14 @@ class LightningCallback(Callback):
                 f"but got {trainer.ckpt_path!r}."
             )
         parent = self._training.inherit(self._read_parent)
-        with self._training.fitting():
-            _restore(trainer, pl_module, parent, self)
+        schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
+        if parent is None:
+            restore_optimizers(trainer.optimizers, schedulers, None)
+        else:
+            with self._training.fitting():
+                _restore_others(trainer, pl_module, parent, self)
+                states = parent["optimizer_states"], parent["lr_schedulers"]
+                restore_optimizers(trainer.optimizers, schedulers, states)
         self._last_epoch = trainer.current_epoch + self._epochs
         if trainer.max_epochs != -1 and (trainer.max_epochs or 0) < self._last_epoch:
             raise ValueError(
@@ -152,11 +158,11 @@ class LightningCallback(Callback):
 
     def _save(self, trial: optuna.Trial, path: Path) -> None:
         _read(path, f"The checkpoint of trial {trial.number}")  # now, not when a child needs it
-        self._checkpoints.save_path(trial, path)
+        self._training.checkpoints.save_path(trial, path)
 
     def _read_parent(self, trial: optuna.Trial) -> dict[str, Any] | None:
         with tempfile.TemporaryDirectory() as folder:
-            path = self._checkpoints.inherit_path(trial, Path(folder) / "parent.ckpt")
+            path = self._training.checkpoints.inherit_path(trial, Path(folder) / "parent.ckpt")
             whose = f"What trial {trial.number} inherits"
             return None if path is None else _read(path, whose, mmap=False)
 
@@ -207,18 +213,12 @@ def _read(path: Path, whose: str, *, mmap: bool = True) -> dict[str, Any]:
     return found
 
 
-def _restore(
-    trainer: Trainer, pl_module: LightningModule, parent: dict[str, Any] | None, own: Callback
+def _restore_others(
+    trainer: Trainer, pl_module: LightningModule, parent: dict[str, Any], own: Callback
 ) -> None:
-    """Restore all that training goes on from, and none of the hyperparameters."""
-    schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
-    if parent is None:
-        restore_optimizers(trainer.optimizers, schedulers, None)
-        return
+    """Restore what has no hyperparameters of the trial: weights, counts, other callbacks."""
     pl_module.on_load_checkpoint(parent)
     trainer.strategy.load_model_state_dict(parent, strict=pl_module.strict_loading)
-    states = parent["optimizer_states"], parent["lr_schedulers"]
-    restore_optimizers(trainer.optimizers, schedulers, states)
     scaler = trainer.precision_plugin
     if (state := parent.get(type(scaler).__qualname__)) is not None:
         scaler.load_state_dict(state)

@@ -45,6 +45,7 @@ class Training:
         length: The length of a generation, by the name of the callback's argument.
 
     Attributes:
+        checkpoints: As given.
         is_pruned: Whether the pruner has stopped the trial.
 
     Raises:
@@ -70,8 +71,8 @@ class Training:
             raise TypeError(f"`monitor` must be the name of a metric but got {monitor!r}.")
         for name, value in length.items():
             check_integer(name, value, at_least=1)
+        self.checkpoints = checkpoints
         self._trial = trial
-        self._checkpoints = checkpoints
         self._monitor = monitor
         self._last_step = -1
         self._fitness: float | None = None

@@ -8,13 +8,14 @@ import optuna
 
 from epbt_optuna._internal.extras import needs
 from epbt_optuna.checkpoints import CheckpointError, CheckpointStore
-from epbt_optuna.integrations.training import Training, restore_optimizers
 
 with needs("transformers", "`TransformersCallback`"):
     import torch
     from accelerate.data_loader import SeedableRandomSampler, get_sampler
     from torch.optim.lr_scheduler import LRScheduler
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+    from epbt_optuna.integrations.training import Training, restore_optimizers
 
 __all__ = ["TransformersCallback"]
 
@@ -85,7 +86,6 @@ class TransformersCallback(TrainerCallback):
         steps: int,
     ) -> None:
         self._training = Training(trial, checkpoints, monitor, steps=steps)
-        self._checkpoints = checkpoints
         self._steps = steps
         self._first_step = 0
         self._first_epoch = 0.0
@@ -107,14 +107,23 @@ class TransformersCallback(TrainerCallback):
         args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
+        *,
+        optimizer: Any,
+        lr_scheduler: LRScheduler,
         **built: Any,
     ) -> None:
         """Restore what the trial inherits; model, optimizer and scheduler have just been built."""
         self._training.begin()
         _check(args, state)
         parent = self._training.inherit(self._read_parent)
-        with self._training.fitting():
-            self._restore(parent, state, **built)
+        optimizers = [getattr(optimizer, "optimizer", optimizer)]  # accelerate's holds torch's
+        if parent is None:
+            restore_optimizers(optimizers, [lr_scheduler], None)
+        else:
+            with self._training.fitting():
+                self._restore_others(parent, state, **built)
+                states = [parent["optimizer"]], [parent["scheduler"]]
+                restore_optimizers(optimizers, [lr_scheduler], states)
         if state.max_steps < self._first_step + self._steps:
             raise ValueError(
                 "`max_steps` must be the length of the whole run, here at least "
@@ -187,7 +196,7 @@ class TransformersCallback(TrainerCallback):
             self._training.check_monitor(self._evaluated)
 
     def _read_parent(self, trial: optuna.Trial) -> dict[str, Any] | None:
-        parent = self._checkpoints.inherit(trial)
+        parent = self._training.checkpoints.inherit(trial)
         if parent is None:
             return None
         if not isinstance(parent, dict) or parent.get("format") != _FORMAT:
@@ -198,25 +207,17 @@ class TransformersCallback(TrainerCallback):
             )
         return parent
 
-    def _restore(
+    def _restore_others(
         self,
-        parent: dict[str, Any] | None,
+        parent: dict[str, Any],
         state: TrainerState,
         *,
         model: torch.nn.Module,
-        optimizer: Any,
-        lr_scheduler: LRScheduler,
         train_dataloader: Any,
         **_: Any,
     ) -> None:
-        """Restore all that training goes on from, and none of the hyperparameters."""
-        optimizer = getattr(optimizer, "optimizer", optimizer)  # accelerate's holds torch's
-        if parent is None:
-            restore_optimizers([optimizer], [lr_scheduler], None)
-            return
+        """Restore what has no hyperparameters of the trial: weights, counts, the order of data."""
         model.load_state_dict(parent["model"])
-        states = [parent["optimizer"]], [parent["scheduler"]]
-        restore_optimizers([optimizer], [lr_scheduler], states)
         state.global_step = self._first_step = parent["global_step"]
         state.epoch = self._first_epoch = parent["epoch"]
         # The trainer shuffles by its seed and the epoch, which it counts from 0 again: without
@@ -243,7 +244,7 @@ class TransformersCallback(TrainerCallback):
             "global_step": state.global_step,
             "epoch": state.epoch,
         }
-        self._checkpoints.save(trial, saved)
+        self._training.checkpoints.save(trial, saved)
 
 
 def _check(args: TrainingArguments, state: TrainerState) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -315,3 +317,26 @@ def test_what_could_not_be_read_back_is_not_saved() -> None:
         with pytest.raises(CheckpointError, match="save_hyperparameters"):
             fit(callback, net=net)
         assert "epbt:checkpoint" not in study.trials[0].system_attrs
+
+
+@pytest.mark.parametrize(
+    ("package", "name"),
+    [("lightning", "LightningCallback"), ("transformers", "TransformersCallback")],
+)
+def test_a_framework_that_is_not_installed_is_named_with_its_extra(package: str, name: str) -> None:
+    program = f"""
+import sys
+sys.modules["{package}"] = None
+from epbt_optuna.integrations import {name}
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parents[2],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    needed = (
+        f"`{name}` needs {package}, which is not installed: pip install 'epbt-optuna[{package}]'"
+    )
+    assert needed in result.stderr

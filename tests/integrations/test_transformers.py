@@ -94,14 +94,17 @@ def linear(rate: float, step: int) -> float:
 def test_the_child_starts_from_the_parent_with_its_own_rate_from_the_first_to_the_last_step(
     tmp_path: Path,
 ) -> None:
-    runs = [train(trial, tmp_path) for _, trial in family({"lr": 0.1}, {"lr": 0.02})]
-    (first, _, _), (second, recorder, _) = runs
+    (first, _, _), (second, recorder, _) = (
+        train(trial, tmp_path, adam_beta1=beta)
+        for beta, (_, trial) in zip((0.5, 0.8), family({"lr": 0.1}, {"lr": 0.02}), strict=True)
+    )
     for name, weights in first.model.state_dict().items():
         assert torch.equal(recorder.first[name], weights)
     assert recorder.first_moments is not None
     moments = first.optimizer.state[first.model.layer.weight]["exp_avg"]
     assert torch.equal(recorder.first_moments, moments)
     assert recorder.rates == pytest.approx([linear(0.02, step) for step in (3, 4, 5)])
+    assert second.optimizer.param_groups[0]["betas"][0] == 0.8
     assert second.state.global_step == 6
     assert second.state.epoch == pytest.approx(6 / 5)
 
