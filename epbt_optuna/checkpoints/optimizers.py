@@ -18,6 +18,8 @@ __all__ = ["find_mismatch", "is_torchs", "progress_in", "without_schedules"]
 # How a step is computed, not what: versions of torch differ in which class has which.
 _FLAGS = {"capturable", "differentiable", "foreach", "fused", "maximize"}
 
+_ADAMWS_FLAG = "decoupled_weight_decay"
+
 _SCHEDULERS_KEYS = {"base_momentum", "initial_lr", "max_lr", "max_momentum", "min_lr", "swa_lr"}
 
 # The buffers of torch's optimizers that have their parameter's shape.
@@ -51,13 +53,8 @@ def find_mismatch(optimizer: Optimizer, state: Mapping[str, Any]) -> str | None:
         if not is_torchs(optimizer) or isinstance(optimizer, LBFGS):
             continue
         for i, (parameter, key) in enumerate(zip(group["params"], parent["params"], strict=True)):
-            shape = tuple(parameter.shape)
-            for buffer, value in state["state"].get(key, {}).items():
-                if isinstance(value, Tensor) and not _fits(buffer, tuple(value.shape), shape):
-                    return (
-                        f"{where} must fit its parameter {i}, of shape {shape}, but `{buffer}` has "
-                        f"{tuple(value.shape)}."
-                    )
+            if misfit := _find_misfit(state["state"].get(key, {}), tuple(parameter.shape)):
+                return f"{where} must fit its parameter {i}, {misfit}."
     return None
 
 
@@ -73,7 +70,7 @@ def progress_in(optimizer: Optimizer, group: Mapping[str, Any]) -> set[str]:
     """
     # Names that torch has for hyperparameters are that everywhere, where a constructor renames them
     # too, but for Adafactor's `d`, which is what Prodigy and D-Adaptation estimate as they train.
-    torchs = set().union(*(_signature(cls)[0] for cls in _classes() if _is_torchs(cls))) - {"d"}
+    torchs = set().union(*(_signature(cls) for cls in _classes() if _is_torchs(cls))) - {"d"}
     return (group.keys() & optimizer.defaults.keys()) - _arguments(type(optimizer)) - torchs
 
 
@@ -89,17 +86,26 @@ def _is_same_class(
 
     Keys that no optimizer takes as an argument do not count: they are the user's, or counters.
     """
-    is_adam = isinstance(optimizer, Adam)
     missing = _arguments(type(optimizer)) & group.keys() - parent.keys() - _FLAGS
     foreign = without_schedules(parent) & _all_arguments() - group.keys() - _FLAGS
-    if is_adam and "decoupled_weight_decay" in parent:
-        flag = "decoupled_weight_decay"
-        return not missing and not foreign and bool(group.get(flag)) == bool(parent[flag])
-    return not foreign and not (missing - {"decoupled_weight_decay"} if is_adam else missing)
+    if isinstance(optimizer, Adam):
+        missing.discard(_ADAMWS_FLAG)  # older versions of torch have none
+        flags = {bool(g[_ADAMWS_FLAG]) for g in (group, parent) if _ADAMWS_FLAG in g}
+        if len(flags) > 1:
+            return False
+    return not missing and not foreign
 
 
 def _is_torchs(cls: type) -> bool:
     return cls.__module__.startswith("torch.optim") and cls is not Optimizer
+
+
+def _find_misfit(buffers: Mapping[str, Any], shape: tuple[int, ...]) -> str | None:
+    """Say which buffer cannot be that of a parameter of this shape, or return None."""
+    for name, value in buffers.items():
+        if isinstance(value, Tensor) and not _fits(name, tuple(value.shape), shape):
+            return f"of shape {shape}, but `{name}` has {tuple(value.shape)}"
+    return None
 
 
 def _fits(buffer: str, value: tuple[int, ...], shape: tuple[int, ...]) -> bool:
@@ -122,33 +128,28 @@ def _guess(group: Mapping[str, Any]) -> str:
 
 def _name(cls: type[Optimizer], group: Mapping[str, Any]) -> str:
     """Name a class. AdamW is Adam with one flag set, under its own name or under Adam's."""
-    return "AdamW" if cls is Adam and group.get("decoupled_weight_decay") else cls.__name__
+    return "AdamW" if cls is Adam and group.get(_ADAMWS_FLAG) else cls.__name__
 
 
 def _arguments(cls: type[Optimizer]) -> set[str]:
     """Return the hyperparameters that a class takes, all that are known where it hides them.
 
-    It does where it wraps another optimizer: its constructor then takes no `lr`, or takes
-    `**kwargs` that no base class below `Optimizer` explains.
+    It does where it wraps another optimizer: then its constructor takes no `lr`.
     """
-    names, is_open = _signature(cls)
-    return names | _all_arguments() if is_open or "lr" not in names else names
+    names = _signature(cls)
+    return names if "lr" in names else names | _all_arguments()
 
 
 def _all_arguments() -> set[str]:
     """Return the hyperparameters of all optimizers that are loaded."""
-    return set().union(*(_signature(cls)[0] for cls in _classes()))
+    return set().union(*map(_signature, _classes()))
 
 
-def _signature(cls: type[Optimizer]) -> tuple[set[str], bool]:
-    """Return the arguments of a class and its bases, and whether the last of them takes more."""
-    names: set[str] = set()
-    is_open = False
-    for base in cls.__mro__[: cls.__mro__.index(Optimizer)]:
-        parameters = inspect.signature(base).parameters.values()
-        is_open = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-        names.update(parameter.name for parameter in parameters)
-    return names - {"params", "args", "kwargs"}, is_open
+def _signature(cls: type[Optimizer]) -> set[str]:
+    """Return the names of the arguments of a class and of its bases."""
+    bases = cls.__mro__[: cls.__mro__.index(Optimizer)]
+    names = {name for base in bases for name in inspect.signature(base).parameters}
+    return names - {"params", "args", "kwargs"}
 
 
 def _classes() -> Iterator[type[Optimizer]]:

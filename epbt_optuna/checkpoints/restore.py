@@ -56,13 +56,12 @@ def restore_optimizer(
             those are taken by both. Shapes are compared for torch's own optimizers and their
             subclasses, but for LBFGS.
         **hyperparameters: What to set in the groups, by the optimizer's own names, where it was
-            not built with this trial's values. For each name
-            a value for all groups: `lr=0.1`, `betas=(0.9, 0.99)`; where they were built with
-            different ones (no decay for biases, a lower rate for the backbone), it must be one
-            of these, but not 0, and each keeps its own;
-            or a list or tuple with one for each group: `lr=[0.1, 0.01]`. Where a value is itself a
-            tuple, only a sequence of tuples is that: `betas=[(0.9, 0.99), (0.8, 0.99)]`;
-            or a mapping by the groups' key `"name"`: `lr={"head": 0.1}`. Other groups keep theirs.
+            not built with this trial's values. One value is for all groups: `lr=0.1`,
+            `betas=(0.9, 0.99)`. Where they were built with different ones (no decay for biases, a
+            lower rate for the backbone), it must be one of these, but not 0, and each group keeps
+            its own. A list or tuple has one for each group: `lr=[0.1, 0.01]`; where a value is
+            itself a tuple, only a sequence of tuples is that: `betas=[(0.9, 0.99), (0.8, 0.99)]`.
+            A mapping names groups by their key `"name"`: `lr={"head": 0.1}`; others keep theirs.
 
     Raises:
         ValueError: The optimizer has no hyperparameter of that name, or its value does not fit the

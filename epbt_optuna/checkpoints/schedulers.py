@@ -26,7 +26,8 @@ def restore_scheduler(
     The steps are taken again, on this trial's values, so the rate (and the momentum, where a
     scheduler cycles it) is exactly that of a run with these values from the first step on. Neither
     the parent's state nor a multiple of its rate gives that: the state brings the parent's `gamma`
-    and base rates, and a floor such as `eta_min` does not scale. 10,000 steps take about 0.2 s, with rates in tensors 2 s.
+    and base rates, and a floor such as `eta_min` does not scale. 10,000 steps take
+    about 0.2 s, and 2 s where rates are tensors.
 
     The order: build the optimizer with this trial's values, `restore_optimizer`, build the
     scheduler, `restore_scheduler`. Several schedulers are built and restored in the order in which

@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
 
 __all__ = [
+    "LossOptions",
+    "check_label",
+    "check_label_options",
     "check_logits",
     "check_reduction",
     "check_same_device",
     "check_target",
+    "check_weight",
     "theta_in",
     "theta_names",
     "theta_tensor",
 ]
+
+
+class LossOptions(TypedDict, total=False):
+    """What a loss is made with beside θ: see `TaylorGLOLoss`."""
+
+    normalize: bool
+    reduction: str
+    weight: Tensor | None
+    ignore_index: int
+    label_smoothing: float
 
 
 def theta_names(prefix: str) -> list[str]:
@@ -52,17 +66,22 @@ def theta_tensor(theta: Iterable[float] | Tensor) -> Tensor:
 
 
 def check_logits(logits: Tensor) -> None:
-    """Raise unless `logits` are floating-point numbers with a class dimension."""
+    """Raise unless `logits` are floating-point numbers with a dimension of two or more classes."""
     if not isinstance(logits, Tensor):
         raise TypeError(f"`logits` must be a tensor but got {type(logits).__name__}.")
     if not logits.is_floating_point():
         raise TypeError(f"`logits` must be floating point but got {logits.dtype}.")
     if logits.ndim == 0:
         raise ValueError("`logits` must have a class dimension but got a 0-d tensor.")
+    if logits.shape[min(1, logits.ndim - 1)] < 2:
+        raise ValueError(
+            "`logits` must have two or more classes, since the softmax of one is constant, but got "
+            f"shape {tuple(logits.shape)}."
+        )
 
 
-def check_target(target: Tensor, logits: Tensor, class_dim: int) -> None:
-    """Raise unless `target` holds a class index, or a probability per class, for each sample."""
+def check_target(target: Tensor, logits: Tensor, class_dim: int, ignore_index: int) -> None:
+    """Raise unless `target` has a class index, or a probability per class, for each sample."""
     if not isinstance(target, Tensor):
         raise TypeError(f"`target` must be a tensor but got {type(target).__name__}.")
     if target.is_complex() or target.dtype == torch.bool:
@@ -70,19 +89,69 @@ def check_target(target: Tensor, logits: Tensor, class_dim: int) -> None:
             "`target` must hold class indices (integers) or class probabilities (floating point) "
             f"but got {target.dtype}."
         )
-    shape, end = list(logits.shape), math.inf
-    kind, rule = "probabilities", "be finite and not negative"
+    shape, kind = list(logits.shape), "probabilities"
     if not target.is_floating_point():
-        end = shape.pop(class_dim)
-        kind, rule = "indices", f"be from 0 to {end - 1} (there is no ignore_index)"
+        del shape[class_dim]
+        kind = "indices"
+    elif ignore_index >= 0:
+        raise ValueError(
+            "`ignore_index` must be left out where `target` holds class probabilities but got "
+            f"{ignore_index}."
+        )
     if list(target.shape) != shape:
         raise ValueError(
             f"`target` must have shape {tuple(shape)} to hold class {kind} for `logits` of shape "
             f"{tuple(logits.shape)} but got {tuple(target.shape)}."
         )
     check_same_device("target", target, logits)
-    if bad := [value for value in _extremes(target) if not 0 <= value < end]:
+
+
+def check_label(label: Tensor, logits: Tensor, class_dim: int) -> None:
+    """Raise unless all class indices are of a class, or all probabilities can be that."""
+    end, kind, rule = math.inf, "probabilities", "be finite and not negative"
+    if not label.is_floating_point():
+        end, kind = logits.shape[class_dim], "indices"
+        rule = f"be from 0 to {end - 1}, or `ignore_index`,"
+    if bad := [value for value in _extremes(label) if not 0 <= value < end]:
         raise ValueError(f"`target`'s class {kind} must {rule} but got {bad[0]}.")
+    if label.ndim == 1 and label.is_floating_point() and logits.ndim == 1:
+        for total in _extremes(label.sum())[:1]:
+            if abs(total - 1) > 0.01:  # bfloat16's rounding errors are less
+                raise ValueError(
+                    f"`target`'s class probabilities must sum to 1 for `logits` of shape "
+                    f"{tuple(logits.shape)}, one sample of {len(logits)} classes, but sum to "
+                    f"{total}."
+                )
+
+
+def check_weight(weight: Tensor | None, logits: Tensor | None = None, class_dim: int = 0) -> None:
+    """Raise unless `weight` holds a finite number for each class of `logits`, or is None."""
+    if weight is None:
+        return
+    if not isinstance(weight, Tensor):
+        raise TypeError(f"`weight` must be a tensor but got {type(weight).__name__}.")
+    if not weight.is_floating_point():
+        raise TypeError(f"`weight` must be floating point but got {weight.dtype}.")
+    if weight.ndim != 1 or (logits is not None and len(weight) != logits.shape[class_dim]):
+        n_classes = "C" if logits is None else logits.shape[class_dim]
+        raise ValueError(
+            f"`weight` must have shape ({n_classes},), one for each class, but got "
+            f"{tuple(weight.shape)}."
+        )
+    if bad := [number for number in _extremes(weight) if not math.isfinite(number)]:
+        raise ValueError(f"`weight` must hold finite numbers but got {bad[0]}.")
+    if logits is not None:
+        check_same_device("weight", weight, logits)
+
+
+def check_label_options(ignore_index: int, label_smoothing: float) -> None:
+    """Raise unless the class to leave out is an integer and the smoothing a share."""
+    if isinstance(ignore_index, bool) or not isinstance(ignore_index, int):
+        raise TypeError(f"`ignore_index` must be an integer but got {ignore_index!r}.")
+    if not isinstance(label_smoothing, (int, float)):
+        raise TypeError(f"`label_smoothing` must be a number but got {label_smoothing!r}.")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"`label_smoothing` must be in [0, 1] but got {label_smoothing}.")
 
 
 def check_same_device(name: str, value: Tensor, logits: Tensor) -> None:

@@ -1,39 +1,40 @@
 """TaylorGLO: a loss function that is eight numbers, so that evolution can shape it.
 
-Equation (1) of the EPBT paper (section 3.3), with its gradient in closed form. With
-y = softmax(logits), x the true label, n classes, u = y - θ1 and w = x - θ0, a sample's loss is
-
-    L = -1/n Σ [θ2 u + θ3 u²/2 + θ4 u³/6 + θ5 w u + θ6 w u²/2 + θ7 w² u/2].
+Labels, weights and reductions are those of `torch.nn.CrossEntropyLoss`; `equation.py` has the loss
+of a sample.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
 from epbt_optuna._internal.checks import check_number
 from epbt_optuna.losses.arguments import (
+    LossOptions,
+    check_label,
+    check_label_options,
     check_logits,
     check_reduction,
     check_same_device,
     check_target,
+    check_weight,
     theta_in,
     theta_names,
     theta_tensor,
 )
-from epbt_optuna.losses.theta import Theta, gradient_coefficients
+from epbt_optuna.losses.equation import Equation1, class_dim, gradient_scale
+from epbt_optuna.losses.labels import label_weights, smoothed, without_ignored
+from epbt_optuna.losses.theta import Theta
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
 __all__ = ["TaylorGLOLoss", "taylor_glo_loss"]
-
-# What |s| counts as at least, as a share of its bound and as it is: see `normalize` below.
-_RELATIVE_FLOOR, _ABSOLUTE_FLOOR = 0.01, 0.001
 
 
 def taylor_glo_loss(
@@ -43,19 +44,24 @@ def taylor_glo_loss(
     *,
     reduction: str = "mean",
     normalize: bool = False,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """Compute the TaylorGLO loss, equation (1).
 
+    Shapes, labels, weights and reductions are those of `torch.nn.functional.cross_entropy`.
     Differentiable, also twice, in `logits`, `theta` and a `target` of probabilities, in reverse
     mode. Under `torch.func.vmap` a population of models, each with its own θ, trains in one call.
 
     Args:
-        logits: Unscaled outputs, shape (C,), (N, C) or (N, C, d1, ...), as for
-            `torch.nn.functional.cross_entropy`. Half-precision logits are computed in float32.
+        logits: Unscaled outputs, shape (C,), (N, C) or (N, C, d1, ...), for C classes, two or
+            more. Half-precision logits are computed in float32.
         target: Class indices, integers of the shape of `logits` without C, or class
-            probabilities, floating point of the shape of `logits`. There is no `ignore_index`.
+            probabilities, floating point of the shape of `logits`.
         theta: θ0, ..., θ7 in the paper's order.
-        reduction: `"mean"` or `"sum"` over the samples, or `"none"`: a loss for each.
+        reduction: `"mean"` or `"sum"` over the samples, or `"none"`: a loss for each. The mean is
+            weighted: for class indices, the sum is divided by that of the samples' class weights.
         normalize: Scale the loss so that its gradient at uniform output, where training starts,
             is as large as cross-entropy's: one learning rate then suits all θ. Unscaled it is
             |s|/n² times as large, with s = a + c_hy/n, a = θ5 - θ1 θ6 + θ7 (1/2 - θ0), c_hy = θ6,
@@ -66,33 +72,56 @@ def taylor_glo_loss(
             error is blown up. This holds back 0.7 % of all θ in [-10, 10]⁸ and keeps the gradient
             in a logit, for class indices, below 25 n. The scale is part of the function:
             gradients in `theta` pass through it. Default: the paper's loss, unscaled.
+        weight: A weight for each class, shape (C,). A sample's loss is multiplied by its class's,
+            or, for probabilities and smoothed labels, by its label's mean weight Σ x_i weight_i.
+        ignore_index: A class index to leave out: such samples have loss and gradient 0, and do not
+            count in the mean (which is NaN where no others are left).
+        label_smoothing: The share in [0, 1] of each label x that is spread evenly over all classes.
 
     Returns:
         The loss: a scalar, or with `"none"` of the shape of `logits` without C. float64 for
         float64 logits, else float32.
 
     Raises:
-        TypeError: If `logits` or `target` is not a tensor, or of a dtype that is not described
-            above, or if `theta` does not hold real numbers.
+        TypeError: If `logits`, `target` or `weight` is not a tensor, or of a dtype that is not
+            described above, or if `theta` does not hold real numbers.
         ValueError: If `theta` does not hold eight finite numbers or is a tensor on another device
-            than `logits`, if shapes or devices do not fit, if a class index is out of range, if a
-            probability is negative or not finite, or if `reduction` is unknown. Values are looked
-            at where that is free: not on accelerators, nor under `torch.compile` or `vmap`, where
-            torch itself stops at a class index out of range.
+            than `logits`, if there are fewer than two classes, if shapes or devices do not fit, if
+            a class index is out of range, if a probability is negative or not finite, if those of a
+            single sample, shape (C,), do not sum to 1 (binary cross-entropy's batches have that
+            shape), or if an option is out of its range. Values are looked at where that is free:
+            not on accelerators, nor under `torch.compile` or `vmap`, where torch itself stops at a
+            class index out of range.
     """
     check_reduction(reduction)
+    check_label_options(ignore_index, label_smoothing)
     check_logits(logits)
-    check_target(target, logits, _class_dim(logits))
+    dim = class_dim(logits)
+    check_target(target, logits, dim, ignore_index)
+    check_weight(weight, logits, dim)
     if isinstance(theta, Tensor):
         check_same_device("theta", theta, logits)
     dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
     theta = theta_tensor(theta).to(logits.device, dtype)
-    losses: Tensor = _TaylorGLO.apply(logits, target, theta)
+    label, ignored = without_ignored(target, ignore_index)
+    check_label(label, logits, dim)
+    x = smoothed(label, logits.to(dtype), label_smoothing) if label_smoothing > 0 else label
+    losses: Tensor = Equation1.apply(logits, x, theta)
     if normalize:
-        losses = losses * _scale(theta, logits.shape[_class_dim(logits)])
+        losses = losses * gradient_scale(theta, logits.shape[dim])
+    if weight is not None:
+        weight = weight.to(dtype)
+        losses = losses * label_weights(x, weight, dim)
+    if ignored is not None:
+        losses = losses.masked_fill(ignored, 0)
     if reduction == "none":
         return losses
-    return losses.mean() if reduction == "mean" else losses.sum()
+    if reduction == "sum":
+        return losses.sum()
+    if ignored is None:
+        return losses.mean()
+    counts = torch.ones_like(losses) if weight is None else weight[label]
+    return losses.sum() / counts.masked_fill(ignored, 0).sum()
 
 
 class TaylorGLOLoss(nn.Module):
@@ -102,13 +131,18 @@ class TaylorGLOLoss(nn.Module):
         theta: θ0, ..., θ7 in the paper's order.
         normalize: Scale the gradient at uniform output to cross-entropy's: see `taylor_glo_loss`.
         reduction: `"mean"` or `"sum"` over the samples, or `"none"`.
+        weight: A weight for each class, shape (C,).
+        ignore_index: A class index to leave out.
+        label_smoothing: The share in [0, 1] of each label that is spread evenly over all classes.
 
     Attributes:
-        theta: The eight numbers, a tensor of shape (8,).
+        theta: The eight numbers, a tensor of shape (8,). It moves with the model (`.to(device)`,
+            `.cuda()`), but keeps its dtype where the model is made `.half()` or `.bfloat16()`, as
+            `weight` does. Neither is in the `state_dict`.
 
     Raises:
-        TypeError: If `theta` does not hold real numbers.
-        ValueError: If `theta` does not hold eight finite numbers, or `reduction` is unknown.
+        TypeError: If `theta` does not hold real numbers, or an option is of another kind.
+        ValueError: If `theta` does not hold eight finite numbers, or an option is out of its range.
 
     Example:
         ```python
@@ -139,17 +173,36 @@ class TaylorGLOLoss(nn.Module):
     """
 
     theta: Tensor
+    weight: Tensor | None
 
-    def __init__(self, theta: Theta, *, normalize: bool = False, reduction: str = "mean") -> None:
+    def __init__(
+        self,
+        theta: Theta,
+        *,
+        normalize: bool = False,
+        reduction: str = "mean",
+        weight: Tensor | None = None,
+        ignore_index: int = -100,
+        label_smoothing: float = 0.0,
+    ) -> None:
         super().__init__()
         check_reduction(reduction)
+        check_label_options(ignore_index, label_smoothing)
+        check_weight(weight)
         own = theta_tensor(theta)
-        own = own.detach().clone() if isinstance(theta, Tensor) else torch.tensor(own.tolist())
+        if isinstance(theta, Tensor):
+            own = own.detach().clone()
+        else:  # on the default device, and at least float32 whatever the default dtype
+            dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
+            own = torch.tensor(own.tolist(), dtype=dtype)
         # Not in the state_dict: a child that loads its parent's weights has mutated this loss,
         # and would otherwise be handed back its parent's.
         self.register_buffer("theta", own, persistent=False)
+        self.register_buffer("weight", weight, persistent=False)
         self.normalize = normalize
         self.reduction = reduction
+        self.ignore_index = ignore_index
+        self.label_smoothing = label_smoothing
 
     @classmethod
     def suggest(
@@ -159,8 +212,7 @@ class TaylorGLOLoss(nn.Module):
         high: float = 10.0,
         *,
         prefix: str = "theta_",
-        normalize: bool = False,
-        reduction: str = "mean",
+        **options: Unpack[LossOptions],
     ) -> Self:
         """Make the loss of a trial: θ is suggested as `theta_0`, ..., `theta_7`.
 
@@ -169,37 +221,31 @@ class TaylorGLOLoss(nn.Module):
             low: The least value of each θ. The paper's range is [-10, 10].
             high: The greatest value of each θ.
             prefix: What the parameters' names begin with.
-            normalize: As for the class.
-            reduction: As for the class.
+            **options: As for the class: `normalize`, `reduction`, ...
 
         Raises:
             TypeError: If `low` or `high` is not a number.
-            ValueError: If `low` or `high` is not finite, `low` is not less than `high`, or
-                `reduction` is unknown.
+            ValueError: If `low` or `high` is not finite, `low` is not less than `high`, or an
+                option is out of its range.
         """
         check_number("low", low)
         check_number("high", high)
         if low >= high:
             raise ValueError(f"`low` must be less than `high` but got {low} and {high}.")
         theta = [trial.suggest_float(name, low, high) for name in theta_names(prefix)]
-        return cls(theta, normalize=normalize, reduction=reduction)
+        return cls(theta, **options)
 
     @classmethod
     def from_params(
-        cls,
-        params: Mapping[str, Any],
-        *,
-        prefix: str = "theta_",
-        normalize: bool = False,
-        reduction: str = "mean",
+        cls, params: Mapping[str, Any], *, prefix: str = "theta_", **options: Unpack[LossOptions]
     ) -> Self:
         """Make the loss of a finished trial from its `params`; other parameters are ignored.
 
         Raises:
             TypeError: If a parameter is not a number.
-            ValueError: If `params` lacks a θ, one is not finite, or `reduction` is unknown.
+            ValueError: If `params` lacks a θ, one is not finite, or an option is out of its range.
         """
-        return cls(theta_in(params, prefix), normalize=normalize, reduction=reduction)
+        return cls(theta_in(params, prefix), **options)
 
     @staticmethod
     def to_params(theta: Theta, *, prefix: str = "theta_") -> dict[str, float]:
@@ -214,76 +260,38 @@ class TaylorGLOLoss(nn.Module):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Compute the loss: `taylor_glo_loss` with this module's θ."""
         return taylor_glo_loss(
-            logits, target, self.theta, reduction=self.reduction, normalize=self.normalize
+            logits,
+            target,
+            self.theta,
+            reduction=self.reduction,
+            normalize=self.normalize,
+            weight=self.weight,
+            ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
+        )
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move with the model, but keep θ whole: bfloat16 holds three digits of it."""
+        before = dict(self.named_buffers(recurse=False))
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, buffer in before.items():
+            moved = getattr(self, name)
+            if moved.itemsize < min(4, buffer.itemsize):
+                setattr(self, name, buffer.to(moved.device))
+        return self
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        raise TypeError(
+            "TaylorGLOLoss cannot be compiled by torch.jit.script: script the model without its "
+            "loss, or use torch.compile for both."
         )
 
     def extra_repr(self) -> str:
         """Describe the loss when the module is printed."""
         theta = ", ".join(f"{number:g}" for number in self.theta.tolist())
-        return f"theta=({theta}), normalize={self.normalize}, reduction={self.reduction!r}"
-
-
-class _TaylorGLO(torch.autograd.Function):
-    """Equation (1) for each sample. Keeps only its inputs: softmax is cheap to compute again."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(logits: Tensor, target: Tensor, theta: Tensor) -> Tensor:
-        _, u, w = _centre(logits, target, theta)
-        _, _, t2, t3, t4, t5, t6, t7 = theta.unbind()
-        bracket = u * (t2 + u * (t3 / 2 + u * (t4 / 6)) + w * (t5 + u * (t6 / 2) + w * (t7 / 2)))
-        return -bracket.mean(_class_dim(logits))
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], _: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, grad_losses: Tensor) -> tuple[Tensor | None, ...]:
-        logits, target, theta = ctx.saved_tensors
-        need_logits, need_target, need_theta = ctx.needs_input_grad
-        grad_logits = grad_target = grad_theta = None
-        dim = _class_dim(logits)
-        y, u, w = _centre(logits, target, theta)
-        _, _, t2, t3, t4, t5, t6, t7 = theta.unbind()
-        outer = (grad_losses / -logits.shape[dim]).unsqueeze(dim)
-        # The bracket's derivative in u, but for θ2, which cancels in the softmax's.
-        in_u = u * (t3 + u * (t4 / 2)) + w * (t5 + u * t6 + w * (t7 / 2))
-        if need_logits:
-            in_y = y * in_u
-            grad_logits = (outer * (in_y - y * in_y.sum(dim, keepdim=True))).to(logits.dtype)
-        if need_target or need_theta:
-            in_w = u * (t5 + u * (t6 / 2) + w * t7)
-        if need_target:
-            grad_target = (outer * in_w).to(target.dtype)
-        if need_theta:
-            in_theta = (-in_w, -in_u - t2, u, u**2 / 2, u**3 / 6, w * u, w * u**2 / 2, w**2 * u / 2)
-            grad_theta = torch.stack([(outer * slope).sum() for slope in in_theta])
-        return grad_logits, grad_target, grad_theta
-
-
-def _centre(logits: Tensor, target: Tensor, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return y = softmax(logits), u = y - θ1 and w = x - θ0, all of the dtype of `theta`."""
-    dim = _class_dim(logits)
-    y = torch.softmax(logits, dim, dtype=theta.dtype)
-    if target.is_floating_point():
-        x = target.to(y.dtype)
-    else:
-        # A tensor of ones, not the number: torch.compile turns the scatter of a number into a
-        # comparison, which takes an index out of range in silence.
-        index = target.long().unsqueeze(dim)
-        x = torch.zeros_like(y).scatter(dim, index, torch.ones_like(index, dtype=y.dtype))
-    return y, y - theta[1], x - theta[0]
-
-
-def _class_dim(logits: Tensor) -> int:
-    return 0 if logits.ndim == 1 else 1
-
-
-def _scale(theta: Tensor, n_classes: int) -> Tensor:
-    """Return n²/|s|, |s| held above its floor: see `taylor_glo_loss`."""
-    a, c_h, c_hh, c_hy = gradient_coefficients(theta.unbind())
-    floor = _RELATIVE_FLOOR * (a.abs() + c_h.abs() + c_hh.abs() + c_hy.abs())
-    size = torch.maximum((a + c_hy / n_classes).abs(), floor)
-    return n_classes**2 / size.clamp(min=_ABSOLUTE_FLOOR)
+        text = f"theta=({theta}), normalize={self.normalize}, reduction={self.reduction!r}"
+        if self.weight is not None:
+            text += f", weight={self.weight.tolist()}"
+        if self.ignore_index != -100:
+            text += f", ignore_index={self.ignore_index}"
+        return f"{text}, label_smoothing={self.label_smoothing}" if self.label_smoothing else text

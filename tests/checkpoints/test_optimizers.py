@@ -151,7 +151,7 @@ class Prodigal(optim.Optimizer):
             group["d"] *= group["growth"]
             group["seen"] = group.get("seen", 0) + 1  # not even in its defaults
             for parameter in group["params"]:
-                self.state[parameter]["z"] = torch.ones(7)
+                self.state[parameter]["exp_avg"] = torch.ones(7)  # in a shape of its own
 
 
 def test_what_an_optimizer_has_learnt_in_its_groups_is_the_parents_its_arguments_the_childs() -> (
@@ -163,7 +163,7 @@ def test_what_an_optimizer_has_learnt_in_its_groups_is_the_parents_its_arguments
     (group,) = child.param_groups
     assert (group["k"], group["seen"], group["d"]) == (2, 2, 4e-6)
     assert (group["lr"], group["growth"]) == (0.3, 3.0)
-    assert len(next(iter(child.state.values()))["z"]) == 7
+    assert len(next(iter(child.state.values()))["exp_avg"]) == 7
 
 
 class Wrapping(optim.Optimizer):
@@ -191,6 +191,13 @@ class Forwarding(optim.AdamW):
         super().__init__(params, **kwargs)
 
 
+class Renaming(optim.Optimizer):
+    """Calls an argument by another name than its groups do."""
+
+    def __init__(self, params: Any, lr: float, wd: float) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": wd})
+
+
 @pytest.mark.parametrize(
     "build",
     [
@@ -199,8 +206,9 @@ class Forwarding(optim.AdamW):
         ),
         lambda lr, decay: Lookahead(optim.AdamW(parameters((2,)), lr=lr, weight_decay=decay)),
         lambda lr, decay: Forwarding(parameters((2,)), lr=lr, weight_decay=decay),
+        lambda lr, decay: Renaming(parameters((2,)), lr=lr, wd=decay),
     ],
-    ids=["wrapping", "lookahead", "forwarding"],
+    ids=["wrapping", "lookahead", "forwarding", "renaming"],
 )
 def test_hyperparameters_that_a_constructor_hides_are_the_childs_all_the_same(
     build: Callable[[float, float], optim.Optimizer],
@@ -209,6 +217,14 @@ def test_hyperparameters_that_a_constructor_hides_are_the_childs_all_the_same(
     restore_optimizer(child, build(0.1, 0.01).state_dict())
     (group,) = child.param_groups
     assert (group["lr"], group["weight_decay"]) == (0.3, 0.03)
+
+
+def test_so_are_those_of_a_wrapped_optimizer_that_is_not_torchs() -> None:
+    parent, child = (
+        Wrapping(parameters((2,)), Prodigal, 0.05, lr=0.1, growth=growth) for growth in (2.0, 3.0)
+    )
+    restore_optimizer(child, parent.state_dict())
+    assert child.param_groups[0]["growth"] == 3.0
 
 
 def test_a_subclass_takes_the_state_of_its_base() -> None:

@@ -277,6 +277,7 @@ def test_on_a_plateau_a_child_goes_on_from_its_parents_reductions_over_generatio
             scheduler.step(1.0 + step)
         state = copy.deepcopy(scheduler.state_dict())
     assert [group["lr"] for group in optimizer.param_groups] == scheduler.get_last_lr()
+    assert all(isinstance(group["lr"], torch.Tensor) is tensor for group in optimizer.param_groups)
     assert scheduler.get_last_lr() == pytest.approx(whole.get_last_lr())
     for mine, theirs in zip(worsen(scheduler, 9), worsen(whole, 9), strict=True):
         assert mine == pytest.approx(theirs)

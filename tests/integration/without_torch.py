@@ -12,7 +12,14 @@ from typing import Any
 import optuna
 
 import epbt_optuna
-from epbt_optuna import CheckpointStore, EPBTPruner, EPBTSampler, parallel, restore_optimizer
+from epbt_optuna import (
+    CheckpointStore,
+    EPBTPruner,
+    EPBTSampler,
+    parallel,
+    restore_optimizer,
+    restore_scheduler,
+)
 from epbt_optuna.journal import journal_storage
 from epbt_optuna.lineage import Schedule, ancestry, lineage_graph, loss_schedule
 
@@ -69,7 +76,11 @@ def check_modules() -> None:
     """Check that modules can be imported, but for those that only compute with tensors."""
     modules = pkgutil.walk_packages(epbt_optuna.__path__, "epbt_optuna.")
     without = {module.name for module in modules if missing_package(module.name) == "torch"}
-    assert without == {"epbt_optuna.checkpoints.states", "epbt_optuna.losses"}, without
+    assert without == {
+        "epbt_optuna.checkpoints.optimizers",
+        "epbt_optuna.checkpoints.states",
+        "epbt_optuna.losses",
+    }, without
 
 
 def missing_package(module: str) -> str | None:
@@ -109,6 +120,8 @@ def main() -> None:
     check_says_which_extra("loss_schedule", lambda: loss_schedule(study))
     optimizer: Any = _Optimizer()
     check_says_which_extra("restore_optimizer", lambda: restore_optimizer(optimizer, {}, lr=0.1))
+    scheduler: Any = None
+    check_says_which_extra("restore_scheduler", lambda: restore_scheduler(scheduler, 1))
 
 
 class _Optimizer:

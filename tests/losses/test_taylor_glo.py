@@ -121,6 +121,10 @@ def test_a_theta_that_is_not_eight_finite_numbers_is_refused(
         ([[0.0, 1.0]], TypeError, "`logits` must be a tensor but got list."),
         (torch.ones(1, 2, dtype=torch.long), TypeError, "floating point but got torch.int64."),
         (torch.tensor(1.0), ValueError, "`logits` must have a class dimension but got a 0-d"),
+        (torch.ones(16, 1), ValueError, r"must have two or more classes.*got shape \(16, 1\)."),
+        (torch.ones(16, 0), ValueError, r"must have two or more classes.*got shape \(16, 0\)."),
+        (torch.ones(1), ValueError, r"must have two or more classes.*got shape \(1,\)."),
+        (torch.ones(2, 1, 3, 3), ValueError, r"two or more .*got shape \(2, 1, 3, 3\)."),
     ],
 )
 def test_logits_without_classes_or_of_another_kind_are_refused(
@@ -138,8 +142,9 @@ def test_logits_without_classes_or_of_another_kind_are_refused(
         (torch.zeros(2, 1, dtype=torch.long), ValueError, r"must have shape \(2,\).*got \(2, 1\)."),
         (torch.zeros(2, 4), ValueError, r"must have shape \(2, 3\).*probabilities.*got \(2, 4\)."),
         (torch.zeros(2, 3, device="meta"), ValueError, "`target` must be on the device of"),
-        (torch.tensor([0, 3]), ValueError, r"must be from 0 to 2 \(there is no ign.*but got 3."),
-        (torch.tensor([0, -100]), ValueError, r"there is no ignore_index\) but got -100."),
+        (torch.tensor([0, 3]), ValueError, "must be from 0 to 2, or `ignore_index`, but got 3."),
+        (torch.tensor([0, -1]), ValueError, "must be from 0 to 2, or `ignore_index`, but got -1."),
+        (torch.tensor([0, -99]), ValueError, "must be from 0 to 2, or .*, but got -99."),
         (torch.tensor([[0.5, 0.5, -0.1]] * 2), ValueError, "not negative but got -0.1"),
         (torch.tensor([[0.5, 0.5, math.nan]] * 2), ValueError, "be finite and .* but got nan."),
         (torch.tensor([[0.5, 0.5, math.inf]] * 2), ValueError, "be finite and .* but got inf."),

@@ -26,7 +26,7 @@ thetas = tensors(8, low=-10, high=10)
 @st.composite
 def batches(draw: st.DrawFn) -> tuple[Tensor, Tensor]:
     """Logits of up to three samples and five classes, and a class index for each sample."""
-    n_samples, n_classes = draw(st.integers(1, 3)), draw(st.integers(1, 5))
+    n_samples, n_classes = draw(st.integers(1, 3)), draw(st.integers(2, 5))
     classes = st.integers(0, n_classes - 1)
     return draw(tensors(n_samples, n_classes, low=-5, high=5)), torch.tensor(
         draw(st.lists(classes, min_size=n_samples, max_size=n_samples))

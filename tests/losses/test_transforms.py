@@ -90,7 +90,7 @@ def test_the_module_takes_the_theta_of_each_model_as_a_buffer(
     )
 
 
-@pytest.mark.parametrize("index", [-1, -100, N_CLASSES])
+@pytest.mark.parametrize("index", [-1, -101, N_CLASSES])
 def test_vmap_does_not_pass_over_a_class_index_out_of_range(
     index: int, logits: Tensor, thetas: Tensor
 ) -> None:
@@ -130,7 +130,7 @@ def test_compiled_the_module_keeps_its_value_and_gradient_and_stops_at_a_bad_ind
     torch.testing.assert_close(
         torch.autograd.grad(actual, outputs), torch.autograd.grad(expected, outputs)
     )
-    for index in (-1, -100, N_CLASSES):
+    for index in (-1, -101, N_CLASSES):
         labels[0] = index
         with pytest.raises(RuntimeError, match="index out of bounds"):
             compiled(outputs, labels)
