@@ -100,7 +100,8 @@ class Training:
             if any(has_one[1:]):  # each rank has asked for a trial of its own
                 raise TypeError(
                     "`trial` must be None on all ranks but 0, which has it for all, but ranks "
-                    f"{[rank for rank, has in enumerate(has_one) if has]} have one."
+                    f"{[rank for rank, has in enumerate(has_one) if has]} have one. Train on one "
+                    "device, or as the page 'Your framework' shows for many."
                 )
         on_rank_0(self._check)
 

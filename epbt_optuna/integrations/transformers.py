@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 
@@ -10,12 +10,16 @@ from epbt_optuna._internal.extras import needs
 from epbt_optuna.checkpoints import CheckpointError, CheckpointStore
 
 with needs("transformers", "`TransformersCallback`"):
-    import torch
-    from accelerate.data_loader import SeedableRandomSampler, get_sampler
-    from torch.optim.lr_scheduler import LRScheduler
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+with needs("accelerate", "`TransformersCallback`", "transformers"):
+    from accelerate.data_loader import SeedableRandomSampler, get_sampler
+
     from epbt_optuna.integrations.training import Training, restore_optimizers
+
+if TYPE_CHECKING:
+    import torch
+    from torch.optim.lr_scheduler import LRScheduler
 
 __all__ = ["TransformersCallback"]
 

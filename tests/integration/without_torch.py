@@ -79,6 +79,7 @@ def check_modules() -> None:
     assert without == {
         "epbt_optuna.checkpoints.optimizers",
         "epbt_optuna.checkpoints.states",
+        "epbt_optuna.integrations.training",
         "epbt_optuna.losses",
     }, without
 

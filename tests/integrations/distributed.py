@@ -108,6 +108,8 @@ def main(framework: str, folder: Path) -> None:
             with contextlib.suppress(optuna.TrialPruned):
                 objective(None)
                 (folder / "finished").open("a").write("1")
+    dist.barrier()  # who leaves first would take the connection along
+    dist.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -47,6 +47,8 @@ try:
 except TypeError as error:
     assert "ranks [0, 1] have one" in str(error)
     open(f"refused{torch.distributed.get_rank()}", "w")
+torch.distributed.barrier()  # who leaves first would take the connection along
+torch.distributed.destroy_process_group()
 """
     )
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(program)]
