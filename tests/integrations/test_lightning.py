@@ -182,3 +182,42 @@ def test_the_winner_is_loaded_by_lightning(checkpoints: CheckpointStore, tmp_pat
     best = Net.load_from_checkpoint(path, weights_only=True)
     assert best.hparams["lr"] == 0.1
     assert torch.equal(best.layer.weight, net.layer.weight)
+
+
+class Epochs(Callback):
+    """Counts epochs, and has Lightning keep the count."""
+
+    n = 0
+
+    def on_train_epoch_end(self, *_: Any) -> None:
+        self.n += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"n": self.n}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.n = state_dict["n"]
+
+
+def test_other_callbacks_go_on_from_the_parents_state(checkpoints: CheckpointStore) -> None:
+    for _, trial in family({"lr": 0.1}, {"lr": 0.1}):
+        epochs = Epochs()
+        callback = LightningCallback(trial, checkpoints, monitor="fitness", epochs=EPOCHS)
+        trainer_of(callback, epochs).fit(Net(0.1), data, data)
+    assert epochs.n == 2 * EPOCHS
+
+
+def test_a_child_of_a_parent_that_stopped_within_an_epoch_trains_whole_ones(
+    checkpoints: CheckpointStore,
+) -> None:
+    class StopAtStep2(Callback):
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            trainer.should_stop |= trainer.global_step == 2
+
+    for study, trial in family({"lr": 0.1}, {"lr": 0.1}):
+        recorder = Recorder()
+        callback = LightningCallback(trial, checkpoints, monitor="fitness", epochs=EPOCHS)
+        trainer_of(callback, recorder, StopAtStep2()).fit(Net(0.1), data, data)
+        reported = list(study.trials[trial.number].intermediate_values)
+    assert len(recorder.rates) == EPOCHS * BATCHES
+    assert reported == [2 + BATCHES, 2 + 2 * BATCHES]
