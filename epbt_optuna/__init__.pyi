@@ -2,6 +2,7 @@ from . import checkpoints as checkpoints
 from . import cli as cli
 from . import evolution as evolution
 from . import genome as genome
+from . import integrations as integrations
 from . import journal as journal
 from . import lineage as lineage
 from . import losses as losses

@@ -51,6 +51,14 @@ def test_torch_is_imported_by_nothing_before_it_is_used() -> None:
     assert "torch" not in modules_after(statement)
 
 
+def test_no_framework_is_imported_before_its_name_is_used() -> None:
+    frameworks = {"keras", "lightning", "sklearn", "torch", "transformers"}
+    statement = "import epbt_optuna.integrations; dir(epbt_optuna.integrations)"
+    assert not modules_after(statement) & frameworks
+    statement = "from epbt_optuna.integrations import restore_estimator, restore_model"
+    assert not modules_after(statement) & frameworks
+
+
 def test_every_public_name_can_be_imported() -> None:
     for name in epbt_optuna.__all__:
         assert getattr(epbt_optuna, name).__name__ == name
@@ -79,7 +87,16 @@ def test_a_name_that_does_not_exist_is_an_attribute_error_that_says_which() -> N
 
 @pytest.mark.parametrize(
     "path",
-    ["checkpoints", "journal", "lineage", "parallel", "testing", "tracking", "visualization"],
+    [
+        "checkpoints",
+        "integrations",
+        "journal",
+        "lineage",
+        "parallel",
+        "testing",
+        "tracking",
+        "visualization",
+    ],
 )
 def test_packages_are_there_without_an_import_of_their_own(path: str) -> None:
     script = f"import epbt_optuna; print(epbt_optuna.{path}.__doc__)"

@@ -11,15 +11,18 @@ import os
 import shutil
 import tarfile
 import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import IO, cast
 
+from epbt_optuna._internal.paths import local_path
 from epbt_optuna.checkpoints.format import UnreadableError
 
-__all__ = ["check_packable", "pack", "unpack"]
+__all__ = ["check_packable", "pack", "unpack", "until_the_end_of", "vacant"]
 
-_ROOT = "content"
+_ROOT = "content"  # a folder, or a file that an earlier version saved
+_FILE = "file"  # a folder that holds one file, so that it keeps its name
 _FILES = (tarfile.REGTYPE, tarfile.AREGTYPE)
 _KINDS = {
     tarfile.SYMTYPE: "a symbolic link",
@@ -44,11 +47,15 @@ def pack(path: Path, file: IO[bytes]) -> None:
     Symbolic links are followed: what they point to may be gone when the archive is read.
     """
     with tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as archive:
-        for entry, name in _entries(path, _ROOT, frozenset()):
-            info, status = tarfile.TarInfo(name), entry.stat()
+        root = _ROOT
+        if not path.is_dir():
+            archive.addfile(_folder(_FILE))
+            root = f"{_FILE}/{path.name}"
+        for entry, name in _entries(path, root, frozenset()):
+            status = entry.stat()
+            info = _folder(name) if entry.is_dir() else tarfile.TarInfo(name)
             info.mtime, info.mode = status.st_mtime, 0o755 if status.st_mode & 0o100 else 0o644
             if entry.is_dir():
-                info.type = tarfile.DIRTYPE
                 archive.addfile(info)
             else:
                 with entry.open("rb") as content:
@@ -56,8 +63,16 @@ def pack(path: Path, file: IO[bytes]) -> None:
                     archive.addfile(info, content)
 
 
-def unpack(file: IO[bytes], destination: Path) -> None:
+def unpack(file: IO[bytes], destination: Path, *, keep_name: bool = False) -> Path:
     """Restore the file or folder in an open archive at `destination`, whole or not at all.
+
+    Args:
+        file: The archive.
+        destination: Where it is put; with `keep_name`, a single file is put into this folder.
+        keep_name: Whether a single file keeps the name that it was saved under.
+
+    Returns:
+        Where it is.
 
     Raises:
         UnreadableError: The bytes are no such archive, or hold anything but files and folders
@@ -74,7 +89,39 @@ def unpack(file: IO[bytes], destination: Path) -> None:
             raise
         except Exception as error:  # as when a state is read: not TarError alone
             raise UnreadableError(f"its files cannot be restored safely ({error})") from error
-        os.replace(Path(folder) / _ROOT, destination)
+        unpacked = Path(folder) / _ROOT
+        if not unpacked.exists():
+            (unpacked,) = (Path(folder) / _FILE).iterdir()
+        if keep_name and unpacked.is_file():
+            destination.mkdir()
+            destination /= unpacked.name
+        os.replace(unpacked, destination)
+    return destination
+
+
+def vacant(destination: str | os.PathLike[str]) -> Path:
+    """Return `destination` as an absolute path.
+
+    Raises:
+        ValueError: It exists, be it as a link to nothing, or is a URL.
+    """
+    target = local_path("destination", destination)
+    if os.path.lexists(target):
+        raise ValueError(f"`destination` must not exist yet but {target} does.")
+    return target
+
+
+def until_the_end_of(owner: object) -> Path:
+    """Return a path in a new folder, which is removed with its owner, such as a live trial."""
+    folder = tempfile.mkdtemp(prefix="epbt-parent-")
+    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder) / "parent"
+
+
+def _folder(name: str) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.mode = tarfile.DIRTYPE, 0o755
+    return info
 
 
 def _entries(
@@ -121,10 +168,11 @@ def _checked(archive: tarfile.TarFile, size: int) -> list[tarfile.TarInfo]:
             reason = f"claims to have {member.size} bytes"
         if reason is not None:
             raise UnreadableError(f"its files cannot be restored safely: {member.name!r} {reason}")
-        if not slash and last != _ROOT:
+        if not slash and last not in (_ROOT, _FILE):
             raise UnreadableError(f"it was not written by a CheckpointStore: it holds {last!r}")
         members[member.name] = member
-    if not members:
+    n_files = sum(not member.isdir() for member in members.values())
+    if not members or (_FILE in members and (len(members), n_files) != (2, 1)):
         raise UnreadableError("it was not written by a CheckpointStore")
     return list(members.values())
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar
 
 from optuna import Trial
+from optuna.trial import FrozenTrial
 
 from epbt_optuna._internal.attrs import CHECKPOINT, AttrError
 from epbt_optuna._internal.identity import StudyIdentity
@@ -19,10 +20,10 @@ from epbt_optuna._internal.text import get_logger
 from epbt_optuna.checkpoints.calls import note_call
 from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord, was_bred_here
 from epbt_optuna.checkpoints.reports import record_earlier_run
-from epbt_optuna.checkpoints.running import AnyTrial, is_live
+from epbt_optuna.checkpoints.running import AnyTrial, is_live, require_of_study
 from epbt_optuna.population import Generations, Lineage
 
-__all__ = ["inherit_by"]
+__all__ = ["inherit_by", "record_saved_by"]
 
 _T = TypeVar("_T")
 _logger = get_logger("epbt_optuna.checkpoints")
@@ -130,3 +131,21 @@ def _require_older_than_the_population(trial: Trial, identity: StudyIdentity) ->
             "`optuna.load_study(..., sampler=EPBTSampler(...))`, or pass `missing='fresh'` if "
             "fresh weights are meant."
         )
+
+
+def record_saved_by(trial: Trial | FrozenTrial) -> CheckpointRecord:
+    """Return the record of what a trial saved.
+
+    Raises:
+        TypeError: It is no trial of a study.
+        CheckpointError: It saved no checkpoint, or its record cannot be read.
+    """
+    require_of_study(trial)
+    if isinstance(trial, Trial):
+        attrs = read_system_attrs(trial.study, trial)
+        record = CheckpointRecord.own(trial.number, attrs, StudyIdentity.of(trial.study))
+    else:
+        record = CheckpointRecord.own(trial.number, trial.system_attrs, None)
+    if record is None:
+        raise CheckpointError(f"Trial {trial.number} saved no checkpoint.")
+    return record

@@ -13,15 +13,13 @@ from optuna.trial import FrozenTrial
 
 from epbt_optuna._internal.checks import check_number
 from epbt_optuna._internal.extras import needs
-from epbt_optuna._internal.identity import StudyIdentity
-from epbt_optuna._internal.optuna import read_system_attrs
 from epbt_optuna._internal.paths import local_path
-from epbt_optuna.checkpoints.archives import check_packable, pack, unpack
+from epbt_optuna.checkpoints.archives import check_packable, pack, unpack, until_the_end_of, vacant
 from epbt_optuna.checkpoints.garbage import Collector, Garbage, check_keep
-from epbt_optuna.checkpoints.inheritance import inherit_by
+from epbt_optuna.checkpoints.inheritance import inherit_by, record_saved_by
 from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
 from epbt_optuna.checkpoints.retention import Keep
-from epbt_optuna.checkpoints.running import AnyTrial, can_save, require_of_study
+from epbt_optuna.checkpoints.running import AnyTrial, can_save
 from epbt_optuna.checkpoints.stores import Place, artifacts_in
 from epbt_optuna.checkpoints.verified import RecordedArtifacts
 
@@ -165,7 +163,7 @@ class CheckpointStore:
     def inherit_path(
         self,
         trial: AnyTrial,
-        destination: str | os.PathLike[str],
+        destination: str | os.PathLike[str] | None = None,
         *,
         missing: Literal["error", "fresh"] = "error",
     ) -> Path | None:
@@ -173,21 +171,20 @@ class CheckpointStore:
 
         Args:
             trial: As for `inherit`.
-            destination: Where the file or folder is put; must not exist yet.
+            destination: Where the file or folder is put; must not exist yet. Default: a temporary
+                folder that lives until the trial ends; a single file keeps its name in there.
             missing: As for `inherit`.
 
         Returns:
-            `destination`, absolute, or None where the trial starts from fresh weights.
+            Where it is, absolute, or None where the trial starts from fresh weights.
 
         Raises:
             TypeError: As for `inherit`.
             ValueError: `destination` exists, or `missing` is neither `"error"` nor `"fresh"`.
             CheckpointError: As for `inherit`.
         """
-        target = local_path("destination", destination)
-        if os.path.lexists(target):
-            raise ValueError(f"`destination` must not exist yet but {target} does.")
-        return inherit_by(trial, missing, lambda record: self._restore_files(record, target))
+        target = None if destination is None else vacant(destination)
+        return inherit_by(trial, missing, lambda r: self._restore_files(r, target, trial))
 
     def load(
         self, trial: Trial | FrozenTrial, *, map_location: Any = "cpu", mmap: bool = False
@@ -204,15 +201,24 @@ class CheckpointStore:
             ValueError: `map_location` is a device that is not here.
             CheckpointError: The trial saved no checkpoint, or it is missing or damaged.
         """
-        require_of_study(trial)
-        if isinstance(trial, Trial):
-            attrs = read_system_attrs(trial.study, trial)
-            record = CheckpointRecord.own(trial.number, attrs, StudyIdentity.of(trial.study))
-        else:
-            record = CheckpointRecord.own(trial.number, trial.system_attrs, None)
-        if record is None:
-            raise CheckpointError(f"Trial {trial.number} saved no checkpoint.")
-        return self._read_state(record, map_location, mmap)
+        return self._read_state(record_saved_by(trial), map_location, mmap)
+
+    def load_path(self, trial: Trial | FrozenTrial, destination: str | os.PathLike[str]) -> Path:
+        """Restore the file or folder that a trial saved, for example `study.best_trial`'s.
+
+        Args:
+            trial: Any trial, running or finished.
+            destination: Where the file or folder is put; must not exist yet.
+
+        Returns:
+            `destination`, absolute.
+
+        Raises:
+            TypeError: `trial` is no trial of a study.
+            ValueError: `destination` exists.
+            CheckpointError: The trial saved no checkpoint, or it is missing or damaged.
+        """
+        return self._restore_files(record_saved_by(trial), vacant(destination), trial)
 
     @overload
     def collect(
@@ -289,7 +295,6 @@ class CheckpointStore:
         with self._artifacts.open(record, "state") as file:
             return read_state(file, map_location, mmap=mmap)
 
-    def _restore_files(self, record: CheckpointRecord, destination: Path) -> Path:
+    def _restore_files(self, record: CheckpointRecord, target: Path | None, owner: object) -> Path:
         with self._artifacts.open(record, "files") as file:
-            unpack(file, destination)
-        return destination
+            return unpack(file, target or until_the_end_of(owner), keep_name=target is None)

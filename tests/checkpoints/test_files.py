@@ -163,3 +163,36 @@ def test_a_link_to_nothing_is_a_destination_that_exists(
     child = child_of(checkpoints, folder)
     with pytest.raises(ValueError, match=r"`destination` must not exist yet but .* does"):
         checkpoints.inherit_path(child, tmp_path / "link")
+
+
+def test_without_a_destination_files_are_there_until_the_trial_ends(
+    checkpoints: CheckpointStore, folder: Path
+) -> None:
+    child = child_of(checkpoints, folder)
+    inherited = checkpoints.inherit_path(child)
+    assert inherited is not None
+    assert contents(inherited) == contents(folder)
+    del child
+    assert not inherited.exists()
+
+
+def test_a_single_file_keeps_its_name(checkpoints: CheckpointStore, folder: Path) -> None:
+    child = child_of(checkpoints, folder / "config.json")
+    inherited = checkpoints.inherit_path(child)
+    assert inherited is not None
+    assert inherited.name == "config.json"
+    assert inherited.read_text() == "{}"
+
+
+def test_the_files_of_a_finished_trial_are_loaded(
+    checkpoints: CheckpointStore, folder: Path, tmp_path: Path
+) -> None:
+    study = optuna.create_study(sampler=EPBTSampler(2, seed=0))
+    trial = study.ask()
+    checkpoints.save_path(trial, folder / "config.json")
+    study.tell(trial, 0.0)
+    path = checkpoints.load_path(study.best_trial, tmp_path / "best.json")
+    assert path == tmp_path / "best.json"
+    assert path.read_text() == "{}"
+    with pytest.raises(ValueError, match="`destination` must not exist yet"):
+        checkpoints.load_path(study.best_trial, path)

@@ -82,6 +82,7 @@ def check_modules() -> None:
         "epbt_optuna.checkpoints.memory",
         "epbt_optuna.checkpoints.optimizers",
         "epbt_optuna.checkpoints.states",
+        "epbt_optuna.integrations.training",
         "epbt_optuna.losses",
     }, without
 
