@@ -8,7 +8,7 @@ the study and `epbt_optuna.population`). `PBT` is the exploit and explore of Jad
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -19,8 +19,10 @@ from epbt_optuna.genome import Genome
 from epbt_optuna.operators import (
     Crossover,
     Exploit,
+    GaussianMutation,
     Mutation,
     ParentSelection,
+    PerturbOrResample,
     SelectionOdds,
     TournamentSelection,
     Truncation,
@@ -52,6 +54,11 @@ class Evolution(Protocol):
 
     def varies(self, lineage: Lineage) -> bool:
         """Return whether breeding this offspring again may give another genome."""
+        ...
+
+    @property
+    def named_variables(self) -> Mapping[str, Collection[str]]:
+        """The variables that settings of its operators name, by the setting."""
         ...
 
     def expected_offspring(self, population_size: int, n_offspring: int) -> list[float]:
@@ -122,6 +129,11 @@ class EPBT:
         """Return True: whatever the parent, its genome is mutated."""
         return True
 
+    @property
+    def named_variables(self) -> Mapping[str, Collection[str]]:
+        """The ordered categories of the library's own mutations."""
+        return _ordered("mutation", self.mutation)
+
     def expected_offspring(self, population_size: int, n_offspring: int) -> list[float]:
         """Return the odds of τ times the number of offspring: each has a tournament of its own."""
         if not isinstance(self.selection, SelectionOdds):
@@ -175,6 +187,11 @@ class PBT:
         """Return whether the member took another's genome, which then is explored."""
         return lineage.parent is None or not self._is_same_member(lineage.parent, lineage.number)
 
+    @property
+    def named_variables(self) -> Mapping[str, Collection[str]]:
+        """The ordered categories of the library's own mutations."""
+        return _ordered("explore", self.explore)
+
     def expected_offspring(self, population_size: int, n_offspring: int) -> list[float]:
         """Return 1 for every member that goes on, and the others shared among the fittest."""
         if not isinstance(self.exploit, Truncation):
@@ -192,6 +209,12 @@ class PBT:
 
     def _is_same_member(self, number: int, other: int) -> bool:
         return number % self.population_size == other % self.population_size
+
+
+def _ordered(setting: str, mutation: Mutation) -> Mapping[str, Collection[str]]:
+    if isinstance(mutation, GaussianMutation | PerturbOrResample):
+        return {f"{setting}.ordered": mutation.ordered}
+    return {}
 
 
 def first_feasible(

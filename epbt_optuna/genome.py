@@ -29,6 +29,7 @@ __all__ = [
     "contains",
     "draw",
     "move",
+    "neighbour",
     "own_value",
     "spread",
 ]
@@ -168,6 +169,20 @@ def move(
         upward = target > value if target != value else upward
         moved = clip(distribution, value + step if upward else value - step)
     return moved
+
+
+def neighbour(distribution: CategoricalDistribution, value: Any, direction: int) -> Any:
+    """Return the category before `value` (direction −1) or after it (1), in the order of choices.
+
+    At the end of the choices, where there is none, it is `value`, as integers stay in their range.
+    Categories that Optuna records as one, such as 1 and True, are one here too.
+    """
+    choices = distribution.choices
+    distinct = [choice for i, choice in enumerate(choices) if choices.index(choice) == i]
+    index = _index(distinct, own_value(distribution, value))
+    if index is None or not 0 <= index + direction < len(distinct):
+        return value
+    return distinct[index + direction]
 
 
 def spread(distribution: NumericalDistribution) -> float:

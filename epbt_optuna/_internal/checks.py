@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any, SupportsIndex
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "check_callable",
     "check_integer",
+    "check_names",
     "check_number",
     "check_one_objective",
     "check_probability",
@@ -58,6 +59,18 @@ def check_integer(name: str, value: Any, *, at_least: int, at_most: int | None =
         raise ValueError(f"`{name}` must be at least {at_least} but got {value}.")
     if at_most is not None and number > at_most:
         raise ValueError(f"`{name}` must be at most {at_most} but got {value}.")
+
+
+def check_names(name: str, value: Any) -> frozenset[str]:
+    """Return the names of variables in `value`, or raise unless it is a set or list of them."""
+    if isinstance(value, str):
+        raise TypeError(f"`{name}` must be a set of names but got a string: write {{{value!r}}}.")
+    if isinstance(value, Mapping) or not isinstance(value, Collection):
+        raise TypeError(f"`{name}` must be a set of names but got {value!r}.")
+    for entry in value:
+        if not isinstance(entry, str):
+            raise TypeError(f"`{name}` must be a set of names but has {entry!r}.")
+    return frozenset(value)
 
 
 def check_one_objective(sampler: object, study: Study) -> None:

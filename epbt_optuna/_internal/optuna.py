@@ -24,6 +24,7 @@ __all__ = [
     "attrs_at_start",
     "backend_of",
     "constraints_of",
+    "enqueued_params",
     "fail",
     "fixed_params",
     "forget_finished_trials",
@@ -203,7 +204,13 @@ def fixed_params(study: Study, trial: FrozenTrial) -> dict[str, Any]:
     while isinstance(sampler, PartialFixedSampler):
         params = {**sampler._fixed_params, **params}
         sampler = sampler._base_sampler
-    return {**params, **trial.system_attrs.get("fixed_params", {}), **trial.params}
+    return {**params, **enqueued_params(trial), **trial.params}
+
+
+def enqueued_params(trial: FrozenTrial) -> Mapping[str, Any]:
+    """Return the params that a trial was enqueued with."""
+    params: Mapping[str, Any] = trial.system_attrs.get("fixed_params", {})
+    return params
 
 
 def constraints_of(trial: FrozenTrial) -> Sequence[float]:

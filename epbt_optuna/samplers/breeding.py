@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,13 +16,19 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from epbt_optuna._internal.checks import check_callable
-from epbt_optuna._internal.optuna import fixed_params, keep_with, make_room
+from epbt_optuna._internal.optuna import fixed_params, make_room
 from epbt_optuna.evolution import Evolution, Feasible, first_feasible
 from epbt_optuna.genome import Genome
+from epbt_optuna.population import Lineage
 from epbt_optuna.samplers.founders import Founders
+from epbt_optuna.samplers.inherited import Inherited
 from epbt_optuna.samplers.parents import ParentSpace, parent_space, read_genome
 
 __all__ = ["Breeding"]
+
+# What a sampler around ours is being asked about. It asks ours in turn, maybe with an object of the
+# trial that it has read itself, and nothing is kept with that one.
+_bred: ContextVar[Genome | None] = ContextVar("_bred", default=None)
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class Breeding:
         evolution: Breeds offspring.
         founders: Draws founders.
         feasible: A predicate on params, or None.
+        inherited: What offspring have from their parents, whatever operators make of it.
 
     Raises:
         TypeError: `feasible` cannot be called with params.
@@ -40,6 +48,7 @@ class Breeding:
     evolution: Evolution
     founders: Founders
     feasible: Feasible | None
+    inherited: Inherited
 
     def __post_init__(self) -> None:
         if self.feasible is not None:
@@ -62,6 +71,8 @@ class Breeding:
             offered: The variables that Optuna takes without asking for each.
             rng: The source of all randomness.
         """
+        if (bred := _bred.get()) is not None:
+            return bred
         space = offered if isinstance(offered, ParentSpace) else parent_space(study, trial)
         feasible = self.feasible
         breed: Callable[[], Genome]
@@ -73,17 +84,30 @@ class Breeding:
             lineage, parent = space.lineage, space.parent
             distributions = parent.distributions
             mate = None if lineage.mate is None else read_genome(study, lineage.mate)
-            breed = partial(self.evolution.breed, lineage, parent, mate, rng)
+            breed = partial(self._breed, lineage, parent, mate, rng)
             if not self.evolution.varies(lineage):
                 feasible = None  # it goes on as it is, whatever anybody says of it
         if not distributions:
             return None
         fixed = fixed_params(study, trial)
-        if feasible is not None and study.sampler is not sampler:
+        is_wrapped = study.sampler is not sampler
+        settled = {*offered, *fixed}
+        if feasible is not None and is_wrapped:
             feasible = partial(
-                _is_feasible_as_wrapped, feasible, study, trial, distributions, {*offered, *fixed}
+                _is_feasible_as_wrapped, feasible, study, trial, distributions, settled
             )
-        return first_feasible(breed, feasible, fixed)
+        genome = first_feasible(breed, feasible, fixed)
+        if is_wrapped and space is not None:
+            names = self.inherited.names & distributions.keys() - settled
+            wrapped = _as_wrapped(study, trial, distributions, names, genome.params)
+            self.inherited.check_wrapped(study, trial, genome, wrapped)
+        return genome
+
+    def _breed(
+        self, lineage: Lineage, parent: Genome, mate: Genome | None, rng: np.random.Generator
+    ) -> Genome:
+        offspring = self.evolution.breed(lineage, parent, mate, rng)
+        return self.inherited.keep(parent, offspring)
 
 
 def _is_feasible_as_wrapped(
@@ -94,17 +118,31 @@ def _is_feasible_as_wrapped(
     settled: Collection[str],
     params: Mapping[str, Any],
 ) -> bool:
-    """Return whether the params are feasible that the sampler around ours will suggest.
+    """Return whether the params are feasible that the sampler around ours will suggest."""
+    names = distributions.keys() - settled
+    return feasible({**params, **_as_wrapped(study, trial, distributions, names, params)})
 
-    It may fix variables. Optuna will ask it for all that are not settled, so it is asked now: it
-    returns what it fixes, and for the rest what ours has bred.
+
+def _as_wrapped(
+    study: Study,
+    trial: FrozenTrial,
+    distributions: Mapping[str, BaseDistribution],
+    names: Collection[str],
+    params: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return what the sampler around ours will suggest for these variables.
+
+    It may fix some. Optuna will ask it for all that are not settled, so it is asked now: it returns
+    what it fixes, and for the rest what ours has bred.
     """
-    bred = copy.copy(trial)
-    make_room(bred)  # of its own
-    keep_with(bred, Genome({name: params[name] for name in distributions}, distributions))
-    wrapped = {
-        name: study.sampler.sample_independent(study, bred, name, distribution)
-        for name, distribution in distributions.items()
-        if name not in settled and not distribution.single()
-    }
-    return feasible({**params, **wrapped})
+    asked = copy.copy(trial)
+    make_room(asked)  # of its own
+    bred = _bred.set(Genome({name: params[name] for name in distributions}, distributions))
+    try:
+        return {
+            name: study.sampler.sample_independent(study, asked, name, distributions[name])
+            for name in distributions
+            if name in names and not distributions[name].single()
+        }
+    finally:
+        _bred.reset(bred)

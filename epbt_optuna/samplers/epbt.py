@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from optuna import Study
 from optuna.distributions import BaseDistribution
@@ -63,16 +63,22 @@ class EPBTSampler(GenerationSampler):
         search_space: The variables and their distributions, where they are known beforehand.
             They then are drawn jointly for founders, which `feasible` and quasi-random initial
             samplers need; the objective must suggest the same ones.
+        inherited: Names of variables that founders draw and offspring have from their parents,
+            untouched by any operator: whatever shapes the network, such as its width. A trial that
+            is enqueued with another value than its parent's is a founder, and so is one whose
+            value `PartialFixedSampler` fixes. All workers must name the same ones.
         seed: A non-negative integer makes the run reproducible. Default: fresh entropy.
 
     Raises:
-        TypeError: A number, an operator, `feasible`, `initial_sampler` or `search_space` is of the
-            wrong type, or an operator or `feasible` takes other arguments.
+        TypeError: A number, an operator, `feasible`, `initial_sampler`, `search_space` or
+            `inherited` is of the wrong type, or an operator or `feasible` takes other arguments.
         ValueError: `population_size` is below 2, `n_elites` is not in [0, p − 1], a tournament
-            is larger than the population, or `seed` is negative. When used: the study has more
-            than one objective or was begun with other generations, an operator returns what its
-            protocol excludes (the message names it), or `search_space` leads to a value that the
-            objective excludes.
+            is larger than the population, `seed` is negative, or `inherited` names a variable that
+            `search_space` lacks. When used: the study has more than one objective or was begun
+            with other generations, an operator returns what its protocol excludes (the message
+            names it), `search_space` leads to a value that the objective excludes, `inherited`
+            names a variable that no trial has, or another sampler or a changed range lets an
+            offspring have another value of one.
 
     Example:
         ```python
@@ -98,6 +104,7 @@ class EPBTSampler(GenerationSampler):
         feasible: Feasible | None = None,
         initial_sampler: BaseSampler | None = None,
         search_space: Mapping[str, BaseDistribution] | None = None,
+        inherited: Collection[str] = (),
         seed: int | None = None,
     ) -> None:
         check_integer("population_size", population_size, at_least=2)
@@ -108,6 +115,7 @@ class EPBTSampler(GenerationSampler):
             feasible=feasible,
             initial_sampler=initial_sampler,
             search_space=search_space,
+            inherited=inherited,
             seed=seed,
         )
 
@@ -129,12 +137,14 @@ class PBTSampler(GenerationSampler):
         feasible: As for `EPBTSampler`.
         initial_sampler: As for `EPBTSampler`.
         search_space: As for `EPBTSampler`.
+        inherited: As for `EPBTSampler`.
         seed: As for `EPBTSampler`.
 
     Raises:
         TypeError: As for `EPBTSampler`.
-        ValueError: `population_size` is below 2, `exploit_fraction` is not in (0, 0.5], or
-            `seed` is negative. When used: as for `EPBTSampler`.
+        ValueError: `population_size` is below 2, `exploit_fraction` is not in (0, 0.5], `seed` is
+            negative, or `inherited` names a variable that `search_space` lacks. When used: as for
+            `EPBTSampler`.
     """
 
     def __init__(
@@ -146,6 +156,7 @@ class PBTSampler(GenerationSampler):
         feasible: Feasible | None = None,
         initial_sampler: BaseSampler | None = None,
         search_space: Mapping[str, BaseDistribution] | None = None,
+        inherited: Collection[str] = (),
         seed: int | None = None,
     ) -> None:
         check_integer("population_size", population_size, at_least=2)
@@ -156,6 +167,7 @@ class PBTSampler(GenerationSampler):
             feasible=feasible,
             initial_sampler=initial_sampler,
             search_space=search_space,
+            inherited=inherited,
             seed=seed,
         )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import secrets
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -22,7 +22,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.attrs import LINEAGE
-from epbt_optuna._internal.checks import check_integer, check_one_objective
+from epbt_optuna._internal.checks import check_integer, check_names, check_one_objective
 from epbt_optuna._internal.choosing import choose_in_time
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import (
@@ -37,10 +37,9 @@ from epbt_optuna.genome import contains, draw, own_value
 from epbt_optuna.population import Generations, Lineage
 from epbt_optuna.samplers.breeding import Breeding
 from epbt_optuna.samplers.founders import FounderGenome, Founders, without_stop
-from epbt_optuna.samplers.parents import (
-    parent_space,
-    retried_lineage,
-)
+from epbt_optuna.samplers.inherited import Inherited
+from epbt_optuna.samplers.named import NamedVariables
+from epbt_optuna.samplers.parents import parent_space, read_genome, retried_lineage
 from epbt_optuna.samplers.populations import Populations
 from epbt_optuna.samplers.refusal import fail_refused
 
@@ -68,6 +67,7 @@ class GenerationSampler(Populations):
         initial_sampler: BaseSampler | None,
         search_space: Mapping[str, BaseDistribution] | None,
         seed: int | None,
+        inherited: Collection[str] = (),
     ) -> None:
         super().__init__(generations, evolution)
         if seed is not None:
@@ -78,7 +78,10 @@ class GenerationSampler(Populations):
                 f"{type(initial_sampler).__name__}."
             )
         self._founders = Founders(generations, initial_sampler, search_space)
-        self._breeding = Breeding(evolution, self._founders, feasible)
+        self._inherited = Inherited(check_names("inherited", inherited))
+        named = {"inherited": self._inherited.names, **evolution.named_variables}
+        self._named = NamedVariables(named, self._founders.search_space)
+        self._breeding = Breeding(evolution, self._founders, feasible, self._inherited)
         seed = secrets.randbits(128) if seed is None else int(seed)
         n_words = max(1, math.ceil(seed.bit_length() / 32))
         self._seed_words = [seed >> 32 * i & 0xFFFFFFFF for i in range(n_words)]
@@ -155,6 +158,8 @@ class GenerationSampler(Populations):
                 self._founders.compare(study, trial, param_name, param_distribution, value)
             if contains(param_distribution, value):
                 return own_value(param_distribution, value)
+            if param_name in self._inherited.names and not isinstance(genome, FounderGenome):
+                return self._inherited.outside(trial, genome, param_name, param_distribution)
         initial_sampler = self._founders.sampler_for(trial)
         if initial_sampler is None:
             return self._draw(trial, param_name, param_distribution)
@@ -185,17 +190,28 @@ class GenerationSampler(Populations):
         if (retried := retried_lineage(trial, identity)) is not None:
             lineage = replace(lineage, parent=retried.parent, mate=retried.mate)
         else:
-            lineage = choose_in_time(partial(self._select, study, identity, lineage))
+            lineage = choose_in_time(partial(self._select, study, trial, identity, lineage))
         LINEAGE.write_to_trial(study, trial, lineage.record(identity.token))
         make_room(trial)
 
-    def _select(self, study: Study, identity: StudyIdentity, founder: Lineage) -> Lineage:
-        """Return the lineage with parent and mate selected; a founder's where nobody may breed."""
+    def _select(
+        self, study: Study, trial: FrozenTrial, identity: StudyIdentity, founder: Lineage
+    ) -> Lineage:
+        """Return the lineage with parent and mate selected.
+
+        It is a founder's where nobody may breed, and where the trial is fixed to inherit nothing.
+        """
         number, generation = founder.number, founder.generation
         population = self._history(study, identity).parents(study, generation)
         if not population:
             return founder
-        return self._evolution.select(number, generation, population, self._rng(number, _SELECT))
+        rng = self._rng(number, _SELECT)
+        lineage = self._evolution.select(number, generation, population, rng)
+        if lineage.parent is None or not any(self._named.settings.values()):
+            return lineage
+        parent = read_genome(study, lineage.parent)
+        self._named.check(study, number, parent)
+        return founder if self._inherited.makes_founder(study, trial, parent) else lineage
 
     def _draw(self, trial: FrozenTrial, name: str, distribution: BaseDistribution) -> Any:
         """Draw one variable from a stream of its own: the order of suggestions is the user's."""

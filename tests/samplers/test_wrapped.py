@@ -156,7 +156,12 @@ def test_an_enqueued_variable_comes_before_what_a_wrapper_fixes() -> None:
     assert [trial.params["y"] for trial in study.trials] == seen
 
 
-def test_a_wrapper_that_uses_copies_of_trials_loses_nothing_of_the_genome() -> None:
+@pytest.mark.parametrize(
+    "options", [{}, {"inherited": {"kind"}}, {"feasible": lambda params: params["kind"] != "a"}]
+)
+def test_a_wrapper_that_uses_copies_of_trials_loses_nothing_of_the_genome(
+    options: dict[str, Any],
+) -> None:
     class Copying(Rounding):
         def sample_independent(self, study: Any, trial: Any, *rest: Any) -> Any:
             return self.base.sample_independent(study, study.trials[trial.number], *rest)
@@ -165,8 +170,8 @@ def test_a_wrapper_that_uses_copies_of_trials_loses_nothing_of_the_genome() -> N
         trial.suggest_categorical("kind", ["a", "b", "c", "d"])
         return trial.suggest_float("x", 0, 1)
 
-    plain = evolve(EPBTSampler(4, seed=0), 16, objective)
-    copying = evolve(Copying(EPBTSampler(4, seed=0)), 16, objective)
+    plain = evolve(EPBTSampler(4, **options, seed=0), 16, objective)
+    copying = evolve(Copying(EPBTSampler(4, **options, seed=0)), 16, objective)
     assert [t.params for t in copying.trials] == [t.params for t in plain.trials]
 
 
