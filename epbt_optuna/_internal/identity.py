@@ -26,7 +26,7 @@ _NO_STUDY = -1  # an id that no storage gives
 
 @dataclass(frozen=True)
 class StudyIdentity:
-    """A study's tokens, as they were when it was read. Nothing is cached: ids are used again.
+    """A study's tokens, as they were when it was read. Nothing is cached by an id: see `_Latest`.
 
     Attributes:
         own: The tokens drawn for this very study, sorted. Storages cannot set an attr only where
@@ -57,6 +57,10 @@ class StudyIdentity:
             AttrError: An attr of the study does not hold what it must.
         """
         attrs = read_study_attrs(study) if study_attrs is None else study_attrs
+        return _latest.of(study_id_of(study), study.study_name, attrs) or cls._parsed(study, attrs)
+
+    @classmethod
+    def _parsed(cls, study: Study, attrs: Mapping[str, Any]) -> StudyIdentity:
         tokens = STUDY.family(study, attrs)
         own = tuple(token for token, record in tokens.items() if _is_of(study, record))
         lent = tuple(token for token in tokens if token not in own)
@@ -64,7 +68,9 @@ class StudyIdentity:
         adopts = not tokens or any(tokens[token]["adopted"] for token in own)
         former = FORMER_PREFIX.family(study, attrs) if adopts else ()
         copied = tuple((t, frozenset(tokens[t]["copied"] or ())) for t in (*own, *lent))
-        return cls(own, lent, n_adopted, (*map(prefix_of, own), *former), copied)
+        identity = cls(own, lent, n_adopted, (*map(prefix_of, own), *former), copied)
+        _latest.keep(study_id_of(study), study.study_name, attrs, identity)
+        return identity
 
     @classmethod
     def drawn(
@@ -173,6 +179,28 @@ class StudyIdentity:
         if record_token is None:
             return min(numbers) < self.n_adopted and record_number in (None, *numbers)
         return record_token in (*self.own, *self.lent) and record_number in numbers
+
+
+class _Latest:
+    """The identity that was read last, as long as every attr that it was read from is the same.
+
+    Reading takes a tenth of an ask. An id alone would not do, since storages give it again.
+    """
+
+    def __init__(self) -> None:
+        self._latest: tuple[tuple[int, str, Mapping[str, Any]], StudyIdentity] | None = None
+
+    def of(self, study_id: int, name: str, attrs: Mapping[str, Any]) -> StudyIdentity | None:
+        latest = self._latest  # read once: another thread may keep another one
+        return latest[1] if latest is not None and latest[0] == (study_id, name, attrs) else None
+
+    def keep(
+        self, study_id: int, name: str, attrs: Mapping[str, Any], identity: StudyIdentity
+    ) -> None:
+        self._latest = (study_id, name, dict(attrs)), identity
+
+
+_latest = _Latest()
 
 
 def retried_numbers(system_attrs: Mapping[str, Any]) -> list[int]:
