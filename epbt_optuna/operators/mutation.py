@@ -45,7 +45,8 @@ class GaussianMutation:
             the variable's range instead.
         ordered: Names of categorical variables whose choices have an order, such as batch sizes:
             they move to one of the two neighbours, by the sign of the noise, as an integer would
-            that moves by one step.
+            that moves by one step. A genome may lack one, as a conditional variable; a name that no
+            trial has is an error when a sampler asks the first offspring.
 
     Raises:
         TypeError: `sigma` or `reset_probability` is not a number, or `ordered` no set of names.

@@ -181,19 +181,17 @@ def test_an_enqueued_trial_that_differs_from_its_parent_in_one_is_a_founder(
         assert offspring.params["int"] == its_parent.params["int"]
 
 
-def test_an_enqueued_trial_that_repeats_a_category_as_a_database_has_it_has_a_parent() -> None:
+@experimental
+def test_a_fixed_category_is_the_parents_also_after_a_database_had_it(tmp_path: Path) -> None:
     sampler = EPBTSampler(2, n_elites=0, inherited={"sizes"}, seed=0)
-    study = optuna.create_study(sampler=sampler)
-    for _ in range(2):
-        study.enqueue_trial({"sizes": (16, 16)})
-    study.optimize(network, n_trials=2)
-    lineages = []
-    for sizes in ((16, 16), (8,)):
-        study.enqueue_trial({"sizes": sizes})
+    storage = RDBStorage(f"sqlite:///{tmp_path}/study.db")
+    study = optuna.create_study(sampler=sampler, storage=storage)
+    parents = []
+    for sizes in ((16, 16), (16, 16), (16, 16), (8,)):
+        study.sampler = PartialFixedSampler({"sizes": sizes}, sampler)
         study.optimize(network, n_trials=1)
-        lineages.append(parent_of(study.trials[-1]))
-    assert lineages[0] is not None
-    assert lineages[1] is None
+        parents.append(parent_of(study.trials[-1]))
+    assert [parent is None for parent in parents] == [True, True, False, True]
 
 
 def test_an_enqueued_trial_with_a_variable_that_its_parent_lacks_is_a_founder() -> None:
