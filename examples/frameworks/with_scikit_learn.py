@@ -43,7 +43,7 @@ if __name__ == "__main__":
         study_name="scikit-learn", storage="sqlite:///study.db", load_if_exists=True,
         direction="maximize", sampler=sampler,
     )  # fmt: skip
-    n_trials = sampler.n_trials(6) - len(study.trials)
+    n_trials = sampler.n_trials(6, study)
     study.optimize(objective, n_trials, callbacks=[checkpoints.collector()])
     with tempfile.TemporaryDirectory() as folder:
         path = checkpoints.load_path(study.best_trial, f"{folder}/best.joblib")

@@ -42,7 +42,7 @@ if __name__ == "__main__":
         study_name="cartpole", storage="sqlite:///study.db", load_if_exists=True,
         direction="maximize", sampler=sampler,
     )  # fmt: skip
-    n_trials = sampler.n_trials(4) - len(study.trials)
+    n_trials = sampler.n_trials(4, study)
     study.optimize(objective, n_trials, callbacks=[checkpoints.collector()])
     model = build()
     model.set_parameters(checkpoints.load(study.best_trial)["parameters"])

@@ -40,7 +40,7 @@ if __name__ == "__main__":
         study_name="transformers", storage="sqlite:///study.db", load_if_exists=True,
         direction="minimize", sampler=sampler, pruner=EPBTPruner(),
     )  # fmt: skip
-    n_trials = sampler.n_trials(4) - len(study.trials)
+    n_trials = sampler.n_trials(4, study)
     study.optimize(objective, n_trials, callbacks=[checkpoints.collector()])
     best = GPT2LMHeadModel(config)
     best.load_state_dict(checkpoints.load(study.best_trial)["model"])
