@@ -38,7 +38,7 @@ _BLOCK = re.compile(
 
 def run(page: Path) -> dict[str, Any]:
     """Run a page in the working directory, and return the names that its blocks have defined."""
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     # Functions of `__main__` go to worker processes by value, as those of a user's program do.
     names: dict[str, Any] = {"__name__": "__main__"}
     for block in _BLOCK.finditer(text):
@@ -63,6 +63,6 @@ def _run_commands(lines: str) -> None:
 
 def n_unseen(page: Path) -> int:
     """Count the Python blocks that `run` passes over, for instance because they are indented."""
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     seen = [block for block in _BLOCK.finditer(text) if block["kind"] == "python"]
     return len(re.findall(r"^\W*(?:```|~~~) *py", text, re.MULTILINE)) - len(seen)
