@@ -48,12 +48,16 @@ def quick(trial: optuna.Trial) -> float:
 
 
 def is_there(process: int) -> bool:
-    """Return whether a process runs; a zombie, which nobody has reaped yet, does not."""
+    """Return whether a process runs; a zombie, which nobody has reaped yet, does not.
+
+    Nor can anybody reap it before its last thread has ended.
+    """
     try:
         status = Path(f"/proc/{process}/stat").read_text()
+        n_threads = len(os.listdir(f"/proc/{process}/task"))
     except (FileNotFoundError, ProcessLookupError):
         return False
-    return status.rpartition(")")[2].split()[0] != "Z"
+    return status.rpartition(")")[2].split()[0] != "Z" or n_threads > 1
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

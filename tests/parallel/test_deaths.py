@@ -207,7 +207,7 @@ def test_a_worker_that_is_paused_past_its_heartbeat_for_good_is_replaced(tmp_pat
         (tmp_path / f"{trial.number}-{os.getpid()}").touch()
         value = quick(trial)
         if trial.number == 0:
-            time.sleep(2)  # until it has a heartbeat
+            time.sleep(1.5)  # it has a heartbeat, and is between two: it holds no lock of SQLite's
             os.kill(os.getpid(), signal.SIGSTOP)
         return value
 
