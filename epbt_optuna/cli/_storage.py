@@ -20,7 +20,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from epbt_optuna.cli._errors import first_line
-from epbt_optuna.journal import JournalLock, journal_storage
+from epbt_optuna.journal import JournalLock
 
 __all__ = ["open_study"]
 
@@ -80,7 +80,6 @@ def _open_storage(storage: str) -> BaseStorage:
 
 def _open_journal(path: Path) -> BaseStorage:
     try:
-        journal_storage(path)  # says what is no journal
         return JournalStorage(JournalFileBackend(str(path), lock_obj=_EveryLock(path)))
     except (ValueError, KeyError, TypeError, AttributeError) as error:  # lines of something else
         raise ValueError(f"{path} is no journal of Optuna's.") from error
@@ -99,7 +98,8 @@ class _EveryLock(JournalFileOpenLock):
         super().__init__(str(path), grace_period=None)
         self._path = path
         self._beside = path.with_name(f"{path.name}.lock")
-        self._lock = JournalLock(path) if os.name == "posix" else None
+        self._lock = JournalLock(path)  # says what is no journal, also where it cannot be held
+        self._can_hold = os.name == "posix"
 
     def acquire(self) -> bool:
         """Hold both.
@@ -121,7 +121,7 @@ class _EveryLock(JournalFileOpenLock):
                     ) from None
                 time.sleep(0.01)
         try:
-            if self._lock is not None:
+            if self._can_hold:
                 self._lock.acquire()
         except BaseException:
             self._beside.unlink()
@@ -130,7 +130,7 @@ class _EveryLock(JournalFileOpenLock):
 
     def release(self) -> None:
         """Let go of both, in the reverse order."""
-        if self._lock is not None:
+        if self._can_hold:
             self._lock.release()
         self._beside.unlink(missing_ok=True)
 
