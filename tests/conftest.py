@@ -1,4 +1,4 @@
-"""Settings for the whole suite: Hypothesis profiles, a quiet Optuna, one thread for torch."""
+"""Settings for the whole suite: Hypothesis, Optuna, torch, and what packages read when imported."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 torch.set_num_threads(1)  # networks here are small; threads would only wait for one another
+
+# Read when these are imported, by tests and by the processes that tests start.
+os.environ["KERAS_BACKEND"] = "torch"
+os.environ["HF_HUB_OFFLINE"] = "1"  # nothing here needs the hub; say so rather than wait for it
+os.environ["MPLBACKEND"] = "agg"  # no window is wanted
 
 # A suite started in the background ignores Ctrl-C, and so would the runs that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
