@@ -9,7 +9,7 @@ from typing import Any
 from optuna.study import Study
 
 from epbt_optuna._internal.attrs import GENERATIONS
-from epbt_optuna._internal.checks import check_integer
+from epbt_optuna._internal.checks import check_boolean, check_integer, check_number
 from epbt_optuna._internal.optuna import read_study_attrs
 
 __all__ = ["Generations"]
@@ -17,29 +17,42 @@ __all__ = ["Generations"]
 
 @dataclass(frozen=True)
 class Generations:
-    """Which trial belongs to which generation (design: a generation is arithmetic).
+    """Which trial belongs to which generation, and by which fitness the fittest are found.
 
-    Generation 0 has p trials, every later one p − k: its elites are not evaluated again.
+    Generation 0 has p trials. Where elites stand still, every later one has p − k, since they are
+    not evaluated again; where they go on training, every generation has p.
 
     Attributes:
         population_size: Individuals in a population, p; only a replay (see
             `epbt_optuna.lineage.ReplaySampler`) has a population of one.
         n_elites: Individuals that survive a generation, k.
+        train_elites: Whether elites are trained and evaluated again in every generation.
+        fitness_smoothing: The parent's share of a smoothed fitness, β (`SmoothedFitness`).
 
     Raises:
-        TypeError: A number is not an integer.
-        ValueError: `population_size` is not in [1, 10⁷] or `n_elites` not in [0, p − 1].
+        TypeError: A number is not one, or `train_elites` is neither True nor False.
+        ValueError: `population_size` is not in [1, 10⁷], `n_elites` not in [0, p − 1], or
+            `fitness_smoothing` not in [0, 1).
     """
 
     population_size: int
     n_elites: int
+    train_elites: bool = False
+    fitness_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         check_integer("population_size", self.population_size, at_least=1, at_most=10_000_000)
         check_integer("n_elites", self.n_elites, at_least=0, at_most=self.population_size - 1)
-        # NumPy's integers would reach the lineage records, which are JSON.
+        check_boolean("train_elites", self.train_elites)
+        check_number("fitness_smoothing", self.fitness_smoothing)
+        if not 0 <= self.fitness_smoothing < 1:
+            raise ValueError(
+                f"`fitness_smoothing` must be in [0, 1) but got {self.fitness_smoothing}."
+            )
+        # NumPy's numbers would reach the records, which are JSON.
         object.__setattr__(self, "population_size", int(self.population_size))
         object.__setattr__(self, "n_elites", int(self.n_elites))
+        object.__setattr__(self, "fitness_smoothing", float(self.fitness_smoothing))
 
     @classmethod
     def recorded(
@@ -52,7 +65,7 @@ class Generations:
         attrs = read_study_attrs(study) if study_attrs is None else study_attrs
         record = GENERATIONS.of_study(study, attrs)
         try:
-            return None if record is None else cls(**record)
+            return None if record is None else cls._of_record(record)
         except ValueError as error:  # numbers, but no arithmetic
             raise GENERATIONS.unreadable(f"Study {study.study_name!r}", error) from None
 
@@ -80,19 +93,49 @@ class Generations:
             ValueError: The study was begun with another one. A dry run finds out no more.
         """
         attrs = read_study_attrs(study) if study_attrs is None else study_attrs
-        recorded = GENERATIONS.of_study(study, attrs)
+        recorded = self.recorded(study, attrs)
         if recorded is None and not dry_run:
-            GENERATIONS.write_to_study(study, dict(vars(self)))
-        elif recorded not in (None, vars(self)):
+            GENERATIONS.write_to_study(study, self._as_record())
+        elif recorded is not None and recorded != self:
             raise ValueError(
                 f"Study {study.study_name!r} was begun with a population_size of "
-                f"{recorded['population_size']} and {recorded['n_elites']} elites, and must go on "
-                f"with them, but the sampler has {self.population_size} and {self.n_elites}."
+                f"{recorded._in_words()}, and must go on with them, but the sampler has "
+                f"{self._in_words()}."
             )
+
+    def _in_words(self) -> str:
+        return (
+            f"{self.population_size} and {self.n_elites} elites, "
+            f"train_elites={self.train_elites} and fitness_smoothing={self.fitness_smoothing:g}"
+        )
+
+    @classmethod
+    def _of_record(cls, record: Mapping[str, Any]) -> Generations:
+        return cls(**{name: value for name, value in record.items() if value is not None})
+
+    def _as_record(self) -> dict[str, Any]:
+        """Return what is recorded in the study.
+
+        A release that knows nothing of the last two would take trials for those of another
+        generation, so it must not read them. Where they are off, it may.
+        """
+        if self.train_elites or self.fitness_smoothing:
+            return {**vars(self), "version": 2}
+        return {"population_size": self.population_size, "n_elites": self.n_elites}
+
+    @property
+    def n_later(self) -> int:
+        """How many trials every generation after generation 0 has."""
+        return self.population_size - (0 if self.train_elites else self.n_elites)
+
+    @property
+    def n_standing(self) -> int:
+        """How many of a population are members of the next one as they are."""
+        return self.population_size - self.n_later
 
     def of(self, number: int) -> int:
         """Return the generation of the trial with this number."""
-        return max(0, 1 + (number - self.population_size) // (self.population_size - self.n_elites))
+        return max(0, 1 + (number - self.population_size) // self.n_later)
 
     def numbers(self, generation: int) -> range:
         """Return the trial numbers of a generation, in order."""
@@ -102,4 +145,13 @@ class Generations:
         """Return how many trials the first `n_generations` have, generation 0 included."""
         if n_generations == 0:
             return 0
-        return self.population_size + (n_generations - 1) * (self.population_size - self.n_elites)
+        return self.population_size + (n_generations - 1) * self.n_later
+
+    def is_slot(self, number: int) -> bool:
+        """Return whether the trial with this number is there to continue an elite.
+
+        If elites go on training, those are the first k of every generation but the first.
+        """
+        generation = self.of(number)
+        place = number - self.n_trials(generation)
+        return self.train_elites and generation > 0 and place < self.n_elites

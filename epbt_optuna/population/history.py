@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 import warnings
+from functools import partial
 
 from optuna.study import Study
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
+from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import read_trial
+from epbt_optuna.population.fitness import SmoothedFitness
 from epbt_optuna.population.generations import Generations
 from epbt_optuna.population.individuals import Individual, Population, next_population
 
@@ -26,6 +29,8 @@ class PopulationHistory:
         self._evaluated: list[list[Individual]] = []
         self._pending: dict[int, list[int]] = {}
         self._populations: list[Population] = []
+        self._fittest: Individual | None = None
+        self._smoothed: dict[int, float] = {}
         self._has_warned = False
         self._lock = threading.Lock()
 
@@ -39,6 +44,18 @@ class PopulationHistory:
         with self._lock:
             self._population(study, max(generations))
             return [self._newest(generation) for generation in generations]
+
+    def fittest(self, study: Study, generation: int) -> Individual | None:
+        """Return the fittest of all who were evaluated until this generation, or later."""
+        with self._lock:
+            self._population(study, generation)
+            return self._fittest
+
+    def fitness(self, study: Study) -> SmoothedFitness:
+        """Return the fitness that this history goes by."""
+        identity, read = StudyIdentity.of(study), partial(read_trial, study)
+        smoothing = self._generations.fitness_smoothing
+        return SmoothedFitness(smoothing, study.direction, identity, read, self._smoothed)
 
     def parents(self, study: Study, generation: int) -> Population:
         """Return those whom an offspring of this generation may have as parents.
@@ -73,7 +90,10 @@ class PopulationHistory:
                 self._evaluated.append([])
                 self._pending[g] = list(self._generations.numbers(g))
                 self._read_finished(study, g)
-            previous, n_elites = self._populations[-1] if g > 0 else (), self._generations.n_elites
+            previous, n_elites = (
+                self._populations[-1] if g > 0 else (),
+                self._generations.n_standing,
+            )
             self._populations.append(next_population(self._evaluated[g], previous, n_elites))
         self._pending = {g: numbers for g, numbers in self._pending.items() if numbers}
         return self._populations[generation] if generation >= 0 else ()
@@ -81,13 +101,23 @@ class PopulationHistory:
     def _read_finished(self, study: Study, generation: int) -> bool:
         """Move what has finished of a generation out of pending; return whether any may breed."""
         running: list[int] = []
-        complete: list[Individual] = []
+        complete: list[FrozenTrial] = []
         for number in self._pending[generation]:
             trial = read_trial(study, number)
             if trial is None or not trial.state.is_finished():
                 running.append(number)
             elif trial.state == TrialState.COMPLETE:
-                complete.append(Individual.of(trial, study.direction))
+                complete.append(trial)
         self._pending[generation] = running
-        self._evaluated[generation].extend(complete)
-        return bool(complete)
+        if not complete:
+            return False
+        evaluated = self._individuals(study, complete)
+        self._evaluated[generation].extend(evaluated)
+        candidates = evaluated if self._fittest is None else [*evaluated, self._fittest]
+        self._fittest = max(candidates, key=lambda individual: individual.rank_key)
+        return True
+
+    def _individuals(self, study: Study, trials: list[FrozenTrial]) -> list[Individual]:
+        if not self._generations.fitness_smoothing:  # then nobody's lineage need be read
+            return [Individual.of(trial, study.direction) for trial in trials]
+        return list(map(self.fitness(study).individual, trials))

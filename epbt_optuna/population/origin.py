@@ -21,12 +21,15 @@ class Lineage:
         generation: The generation that this number makes it part of.
         parent: Number of the trial whose weights and genome are inherited; None for a founder.
         mate: Number of the other parent in crossover, if there was one.
+        elite: Whether the individual is its parent, who goes on training with its own genome. It
+            has no mate then. An offspring may lack one too, so the record has to say it.
     """
 
     number: int
     generation: int
     parent: int | None = None
     mate: int | None = None
+    elite: bool = False
 
     @classmethod
     def recorded(
@@ -50,7 +53,7 @@ class Lineage:
         token, written_for = record.pop("token"), record.pop("number")
         if identity is not None and not identity.knows(token, written_for, number, system_attrs):
             return None
-        lineage = cls(number, **record)
+        lineage = cls(number, **{**record, "elite": bool(record["elite"])})
         for relative in lineage.parents:
             if not 0 <= relative < number:  # so every walk along parents ends
                 problem = f"its parent or mate, trial {relative}, does not come before it"
@@ -59,7 +62,10 @@ class Lineage:
 
     def record(self, token: str | None) -> dict[str, Any]:
         """Return what is recorded in the trial, under the study's token."""
-        return {**vars(self), "token": token}
+        record = {**vars(self), "token": token}
+        if not self.elite:  # as in every study whose elites stand still
+            del record["elite"]
+        return record
 
     @property
     def parents(self) -> tuple[int, ...]:
