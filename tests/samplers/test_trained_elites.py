@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -121,15 +122,21 @@ def test_an_elite_goes_on_with_its_parents_weights(tmp_path: Path) -> None:
 
 def test_no_operator_and_no_predicate_is_asked_about_an_elite() -> None:
     mutated: list[Genome] = []
+    judged: list[Mapping[str, Any]] = []
 
     def mutation(genome: Genome, rng: Any) -> Genome:  # noqa: ARG001
         mutated.append(genome)
         return genome
 
-    sampler = trained(4, 4 - 1, mutation=mutation, feasible=lambda params: params["x"] < 0)
+    def feasible(params: Mapping[str, Any]) -> bool:
+        judged.append(params)
+        return False
+
+    sampler = trained(4, 3, mutation=mutation, feasible=feasible)
     with pytest.warns(UserWarning, match="was `feasible`"):
         evolve(sampler, 8, one_float)
-    assert len(mutated) == 100 * 2  # the one offspring, bred from parent and mate until given up
+    # Of generation 1 there is one offspring, bred from parent and mate until that is given up.
+    assert (len(judged), len(mutated)) == (100, 200)
 
 
 # Slots that continue nobody
