@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from epbt_optuna import PBTSampler
 from epbt_optuna._internal.attrs import Attr, AttrError
-from epbt_optuna._internal.optuna import read_study_attrs
+from epbt_optuna._internal.optuna import read_study_attrs, write_study_attr
 from epbt_optuna.population import Generations
 
 
@@ -143,3 +144,25 @@ def test_a_study_keeps_the_arithmetic_that_it_was_begun_with() -> None:
     with pytest.raises(ValueError, match=r"fitness_smoothing=0, .* has .*fitness_smoothing=0\.5\."):
         Generations(4, 2, fitness_smoothing=0.5).record(study)
     assert Generations.recorded(study) == Generations(4, 2)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "problem"),
+    [
+        ("train_elites", 1, "`train_elites` must be of type bool but is 1"),
+        ("fitness_smoothing", "0.5", "`fitness_smoothing` must be of type float but is '0.5'"),
+        ("fitness_smoothing", 1.0, "`fitness_smoothing` must be in [0, 1) but got 1.0"),
+    ],
+)
+def test_a_damaged_record_of_the_settings_is_named(field: str, value: Any, problem: str) -> None:
+    study = a_study()
+    record = {"population_size": 4, "n_elites": 2, "version": 2, field: value}
+    write_study_attr(study, "epbt:generations", record)
+    with pytest.raises(AttrError, match=re.escape(f"cannot be read: {problem}")):
+        Generations.recorded(study)
+
+
+def test_pbt_has_neither_setting() -> None:
+    for setting in ("train_elites", "fitness_smoothing"):
+        with pytest.raises(TypeError, match=setting):
+            PBTSampler(4, **{setting: 0})  # type: ignore[arg-type]

@@ -13,11 +13,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna import CheckpointStore, EPBTSampler, ask_generation, resume
 from epbt_optuna.genome import Genome
+from epbt_optuna.lineage import ReplaySampler, Schedule
 from tests.replay import check_lineage, is_elite
 from tests.samplers.studies import (
     Direction,
     eventful,
     evolve,
+    experimental,
     mate_of,
     numbers,
     one_float,
@@ -276,3 +278,23 @@ def test_a_generation_that_is_asked_at_once_is_as_if_asked_one_by_one() -> None:
         for trial in reversed(trials):
             tell(at_once, trial)
     assert record_of(at_once) == record_of(one_by_one)
+
+
+def test_a_schedule_with_elites_in_it_is_replayed_step_by_step() -> None:
+    evolved = evolve(trained(4, 2), 16, one_float)
+    schedule = Schedule.from_study(evolved, 12)  # an elite of an elite of …
+    sampler = ReplaySampler(schedule)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.optimize(one_float, n_trials=sampler.n_trials())
+    assert [trial.params for trial in study.trials] == [dict(s.params) for s in schedule.steps]
+    assert [parent_of(trial) for trial in study.trials] == [None, 0, 1, 2]
+
+
+@experimental
+def test_what_a_sampler_around_ours_fixes_to_another_value_makes_a_founder_of_an_elite() -> None:
+    sampler = trained(4, 2, inherited={"x"})
+    study = evolve(sampler, 4, one_float)
+    study.sampler = optuna.samplers.PartialFixedSampler({"x": 0.123}, sampler)
+    study.optimize(one_float, n_trials=1)
+    assert continued(study.trials[4:]) == [None]
+    assert parent_of(study.trials[4]) is None
