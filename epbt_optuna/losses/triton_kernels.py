@@ -78,8 +78,11 @@ def _launch(kernel: Any, logits: Tensor, cubics: tuple[Any, ...], *arguments: An
     )
 
 
+# Without annotations: triton looks their names up, and refuses those that are not its own.
+
+
 @triton.jit
-def _number(value: Any, member: Any, inside: Any, MEMBERS: tl.constexpr) -> Any:  # noqa: N803
+def _number(value, member, inside, MEMBERS: tl.constexpr):  # noqa: N803
     if MEMBERS:
         return tl.load(value + member, mask=inside, other=0.0).to(tl.float32)
     else:  # noqa: RET505 - the compiler of kernels takes one branch only
@@ -87,7 +90,7 @@ def _number(value: Any, member: Any, inside: Any, MEMBERS: tl.constexpr) -> Any:
 
 
 @triton.jit
-def _exponentials(logits: Any, rows: Any, inside: Any, n_classes: Any, BLOCK: tl.constexpr) -> Any:  # noqa: N803
+def _exponentials(logits, rows, inside, n_classes, BLOCK: tl.constexpr):  # noqa: N803
     """Return exp(z - max z), 0 beyond the classes, its sum and max z, for each row."""
     classes = tl.arange(0, BLOCK)[None, :]
     mask = inside & (classes < n_classes)
@@ -100,21 +103,21 @@ def _exponentials(logits: Any, rows: Any, inside: Any, n_classes: Any, BLOCK: tl
 
 @triton.jit
 def _losses_kernel(
-    logits: Any,
-    true: Any,
-    result: Any,
-    k: Any,
-    a: Any,
-    c_h: Any,
-    c_hh: Any,
-    c_hy: Any,
-    n_rows: Any,
-    n_classes: Any,
-    rows_a_member: Any,
+    logits,
+    true,
+    result,
+    k,
+    a,
+    c_h,
+    c_hh,
+    c_hy,
+    n_rows,
+    n_classes,
+    rows_a_member,
     MEMBERS: tl.constexpr,  # noqa: N803
     ROWS: tl.constexpr,  # noqa: N803
     BLOCK: tl.constexpr,  # noqa: N803
-) -> None:
+):
     rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     inside = rows < n_rows
     member = rows // rows_a_member
@@ -131,23 +134,23 @@ def _losses_kernel(
 
 @triton.jit
 def _gradient_kernel(
-    logits: Any,
-    target: Any,
-    grad: Any,
-    rows_a_grad: Any,
-    result: Any,
-    k: Any,  # noqa: ARG001 - both kernels are given the same numbers
-    a: Any,
-    c_h: Any,
-    c_hh: Any,
-    c_hy: Any,
-    n_rows: Any,
-    n_classes: Any,
-    rows_a_member: Any,
+    logits,
+    target,
+    grad,
+    rows_a_grad,
+    result,
+    k,  # noqa: ARG001 - both kernels are given the same numbers
+    a,
+    c_h,
+    c_hh,
+    c_hy,
+    n_rows,
+    n_classes,
+    rows_a_member,
     MEMBERS: tl.constexpr,  # noqa: N803
     ROWS: tl.constexpr,  # noqa: N803
     BLOCK: tl.constexpr,  # noqa: N803
-) -> None:
+):
     rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     inside = rows < n_rows
     member = rows // rows_a_member

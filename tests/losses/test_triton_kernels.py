@@ -102,6 +102,41 @@ def test_interpreted_the_kernels_give_what_torchs_operations_give() -> None:
     )
 
 
-def test_without_cuda_no_kernel_is_imported() -> None:
-    assert fused._kernels(torch.zeros(2, 3), -1) is None
-    assert "epbt_optuna.losses.triton_kernels" not in sys.modules or torch.cuda.is_available()
+@pytest.mark.parametrize("members", [False, True])
+@pytest.mark.parametrize("name", ["_losses_kernel", "_gradient_kernel"])
+def test_the_kernels_compile_for_a_gpu_that_is_not_here(
+    name: str, members: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from epbt_optuna.losses import triton_kernels
+
+    if tuple(map(int, triton.__version__.split(".")[:2])) < (3, 3):
+        pytest.skip("sources are described in another way there")
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    kernel = getattr(triton_kernels, name)
+    of_theta = "*fp32" if members else "fp32"
+    types = {"logits": "*fp16", "true": "*fp16", "target": "*i64", "grad": "*fp32"}
+    types |= dict.fromkeys(("k", "a", "c_h", "c_hh", "c_hy"), of_theta)
+    types["result"] = "*fp32" if name == "_losses_kernel" else "*fp16"
+    constants = {"MEMBERS": members, "ROWS": 64, "BLOCK": 16}
+    types |= dict.fromkeys(constants, "constexpr")
+    source = ASTSource(
+        fn=kernel,
+        signature={argument: types.get(argument, "i32") for argument in kernel.arg_names},
+        constexprs={(kernel.arg_names.index(key),): value for key, value in constants.items()},
+    )
+    assert triton.compile(source, target=GPUTarget("cuda", 80, 32)).asm["ptx"]
+
+
+def test_on_the_cpu_no_kernel_is_asked_for() -> None:
+    with mock.patch.object(fused, "_kernels_on") as asked:
+        results(torch.zeros(2, 3), torch.tensor([0, 1]), THETA)
+    asked.assert_not_called()
+
+
+def test_where_no_kernel_runs_torchs_operations_are_used_in_silence() -> None:
+    # A device that triton has nothing for stands for all that keeps a kernel from running.
+    assert fused._kernels_on.__wrapped__(torch.device("cpu")) is None
