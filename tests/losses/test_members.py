@@ -146,6 +146,20 @@ def test_members_losses_go_through_transforms_and_the_compiler() -> None:
     torch.compiler.reset()
 
 
+def test_members_losses_are_computed_with_the_thetas_that_there_are_now() -> None:
+    logits, theta = outputs(5), thetas()
+    for size in (4, 5, 4):
+        for change in (thetas(), thetas(1)):
+            theta.copy_(change)
+            with torch.inference_mode():
+                inside = taylor_glo_loss(logits[:, :size], labels(size), theta)
+            close(inside, loop(logits[:, :size], labels(size), change))
+            one = logits[:, :size].clone().requires_grad_()
+            loss = taylor_glo_loss(one, labels(size), theta)
+            (slope,) = torch.autograd.grad(loss.sum(), one, create_graph=True)
+            assert slope.requires_grad
+
+
 # The module
 
 
