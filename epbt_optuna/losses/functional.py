@@ -145,7 +145,7 @@ def taylor_glo_loss(
 
 def _can_be_fused(label: Tensor, theta: tuple[float, ...] | Tensor) -> bool:
     """Tell whether labels are class indices and θ has no derivative and is not to be traced."""
-    if label.is_floating_point() or label.numel() == 0 or torch.compiler.is_compiling():
+    if label.is_floating_point() or torch.compiler.is_compiling():
         return False
     return isinstance(theta, tuple) or (theta.ndim == 2 and not theta.requires_grad)
 
