@@ -25,6 +25,8 @@ def warn_of_comparing_pruner(study: Study, trial: FrozenTrial, state: TrialState
     """
     if state != TrialState.PRUNED or not isinstance(study.pruner, _COMPARING):
         return
+    if not trial.intermediate_values:  # nothing to compare: the objective has pruned it by itself
+        return
     warn_once(
         _logger,
         study,

@@ -63,3 +63,11 @@ def test_nothing_is_said_of_pruners_that_compare_no_steps(
 def test_nothing_is_said_where_nobody_is_pruned(caplog: pytest.LogCaptureFixture) -> None:
     run(EPBTSampler(4, seed=0), MedianPruner(), prunes=False)
     assert not caplog.messages
+
+
+def test_nothing_is_said_of_a_trial_that_has_reported_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    study = optuna.create_study(sampler=EPBTSampler(4, seed=0))
+    study.tell(study.ask(), state=optuna.trial.TrialState.PRUNED)
+    assert not caplog.messages
