@@ -36,6 +36,7 @@ from epbt_optuna.evolution import Evolution, Feasible
 from epbt_optuna.genome import contains, draw, own_value
 from epbt_optuna.population import Generations, Lineage
 from epbt_optuna.samplers.breeding import Breeding
+from epbt_optuna.samplers.comparing import warn_of_comparing_pruner
 from epbt_optuna.samplers.founders import FounderGenome, Founders, without_stop
 from epbt_optuna.samplers.inherited import Inherited
 from epbt_optuna.samplers.named import NamedVariables
@@ -171,6 +172,8 @@ class GenerationSampler(Populations):
     ) -> None:
         """Pass a founder's result on to the initial sampler, and look what the trial has saved."""
         warn_of_misuse(study, trial, state)
+        warn_of_comparing_pruner(study, trial, state)
+        self._named.warn(trial, state)
         initial_sampler = self._founders.sampler_for(trial)
         if initial_sampler is not None:
             initial_sampler.after_trial(without_stop(study), trial, state, values)
