@@ -149,11 +149,10 @@ def _check_alike(mine: dict[KeyPath, _Array], theirs: dict[KeyPath, _Array]) -> 
 
 def _difference(own: _Array, other: _Array) -> str | None:
     """Return how two arrays differ in kind; None where they can be averaged."""
-    mine, theirs = (f"{type(x).__name__} {x.dtype} {tuple(x.shape)}" for x in (own, other))
-    is_same = isinstance(own, np.ndarray) == isinstance(other, np.ndarray)
-    if is_same and own.dtype == other.dtype and own.shape == other.shape:
+    if own.dtype == other.dtype and own.shape == other.shape:  # NumPy's dtypes are not torch's
         return None
-    return f"a {mine} in the parent's state and a {theirs} in the mate's"
+    mine, theirs = (f"of {array.dtype} and shape {tuple(array.shape)}" for array in (own, other))
+    return f"{mine} in the parent's state, and {theirs} in the mate's"
 
 
 def _average(
