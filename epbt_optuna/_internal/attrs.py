@@ -27,6 +27,7 @@ __all__ = [
     "FORMER_PREFIX",
     "GENERATIONS",
     "LINEAGE",
+    "MIXED",
     "PINNED",
     "REPLAYED",
     "REPLAY_POSITION",
@@ -214,6 +215,13 @@ CONTINUED = Attr(
     {"token": (str, NoneType)},
 )
 """Which trial's training a retry goes on with, and from which of its reports; by `inherit`."""
+
+MIXED = Attr(
+    "epbt:mixed",
+    {"number": (int,), "mate": (int,), "weight": (float,)},
+    {"token": (str, NoneType)},
+)
+"""Whose weights the trial's were averaged with at its start, and their share; by `inherit`."""
 
 PINNED = Attr("epbt:pinned", bool)
 """The trial's checkpoint is a result and is never collected; by `ReplaySampler`, at ask."""

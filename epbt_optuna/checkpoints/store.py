@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -13,10 +13,11 @@ from optuna.trial import FrozenTrial
 from epbt_optuna._internal.checks import check_number
 from epbt_optuna._internal.extras import needs
 from epbt_optuna._internal.paths import AnyPath, local_path
-from epbt_optuna.checkpoints.archives import check_packable, pack, unpack, until_the_end_of, vacant
+from epbt_optuna.checkpoints.archives import check_packable, pack, vacant
 from epbt_optuna.checkpoints.garbage import Collector, Garbage, check_keep
 from epbt_optuna.checkpoints.inheritance import inherit_by, record_saved_by
-from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
+from epbt_optuna.checkpoints.mixed import averaging_by
+from epbt_optuna.checkpoints.records import CheckpointError
 from epbt_optuna.checkpoints.retention import Keep
 from epbt_optuna.checkpoints.running import AnyTrial, can_save
 from epbt_optuna.checkpoints.stores import Place, artifacts_in
@@ -125,11 +126,18 @@ class CheckpointStore:
         map_location: Any = "cpu",
         missing: Literal["error", "fresh"] = "error",
         mmap: bool = False,
+        mate_weight: float = 0.0,
+        only: Collection[str] | None = None,
     ) -> Any | None:
         """Return the state that the trial starts from: its parent's; None for a founder.
 
         A trial that retries one that was cut off starts from what that one last saved with
         `final=False`, if it did; a trial never starts from what its own run has saved.
+
+        With `mate_weight` w, the model's floating tensors, its normalisation statistics and the
+        moments of optimizers are (1 − w)·parent + w·mate, computed in float32; all else is the
+        parent's. Train before you evaluate. Where the mate's checkpoint cannot be read or does not
+        fit, or a result is not finite, the parent's stays as it is, and a line in the log says why.
 
         Args:
             trial: The live trial. Others that an objective may be run again with, such as
@@ -142,20 +150,24 @@ class CheckpointStore:
             mmap: Whether to map the file into memory (POSIX only; of an artifact store, the
                 downloaded copy). Tensors then stay on disk until they are used, and later writes
                 to the file show in them.
+            mate_weight: The mate's share, in [0, 1]. Default: the paper's 0, which reads nothing
+                of the mate. Trials without a mate, such as all of PBT's, start from their parent.
+            only: The top-level keys of what is averaged, such as `{"model"}`. Default: all.
 
         Returns:
             The state, verified; None where the trial starts from fresh weights.
 
         Raises:
             TypeError: `trial` is not live.
-            ValueError: `missing` is neither `"error"` nor `"fresh"`, or `map_location` is a device
-                that is not here.
+            ValueError: `missing` is neither `"error"` nor `"fresh"`, `map_location` is a device
+                that is not here, `mate_weight` is not in [0, 1], or the state has no such key as
+                `only` names.
             CheckpointError: The parent saved no checkpoint, or it is missing or damaged; or the
                 trial was asked by another sampler, in a study that one of ours has begun.
         """
-        return inherit_by(
-            trial, missing, lambda record: self._read_state(record, map_location, mmap)
-        )
+        averaging = averaging_by(mate_weight, only)
+        read = partial(self._artifacts.read_state, map_location=map_location, mmap=mmap)
+        return inherit_by(trial, missing, read, averaging)
 
     def inherit_path(
         self,
@@ -181,7 +193,7 @@ class CheckpointStore:
             CheckpointError: As for `inherit`.
         """
         target = vacant(destination)
-        return inherit_by(trial, missing, lambda r: self._restore_files(r, target, trial))
+        return inherit_by(trial, missing, lambda r: self._artifacts.restore_files(r, target, trial))
 
     def load(
         self, trial: Trial | FrozenTrial, *, map_location: Any = "cpu", mmap: bool = False
@@ -198,7 +210,7 @@ class CheckpointStore:
             ValueError: `map_location` is a device that is not here.
             CheckpointError: The trial saved no checkpoint, or it is missing or damaged.
         """
-        return self._read_state(record_saved_by(trial), map_location, mmap)
+        return self._artifacts.read_state(record_saved_by(trial), map_location, mmap=mmap)
 
     def load_path(self, trial: Trial | FrozenTrial, destination: AnyPath | None = None) -> Path:
         """Restore the file or folder that a trial saved, for example `study.best_trial`'s.
@@ -215,7 +227,9 @@ class CheckpointStore:
             ValueError: `destination` exists.
             CheckpointError: The trial saved no checkpoint, or it is missing or damaged.
         """
-        return self._restore_files(record_saved_by(trial), vacant(destination), type(self))
+        return self._artifacts.restore_files(
+            record_saved_by(trial), vacant(destination), type(self)
+        )
 
     @overload
     def collect(
@@ -237,10 +251,10 @@ class CheckpointStore:
     ) -> list[int] | list[Garbage]:
         """Remove the checkpoints that no trial can need any more.
 
-        Kept is, by ancestry: everybody who may still become a parent, the parents of unfinished
-        trials, and the best trial. Safe while any number of workers is at work, and several may
-        collect at once. In a folder, what crashed writers left behind is swept too: bytes that
-        no trial recorded and temporary files, of this study only.
+        Kept is, by ancestry: everybody who may still become a parent, the parents and mates of
+        unfinished trials, and the best trial. Safe while any number of workers is at work, and
+        several may collect at once. In a folder, what crashed writers left behind is swept too:
+        bytes that no trial recorded and temporary files, of this study only.
 
         Args:
             study: A study that a sampler of ours breeds in.
@@ -283,15 +297,3 @@ class CheckpointStore:
         """
         check_keep(keep)
         return partial(self._collector.after_trial, keep=keep, grace=_GRACE)
-
-    def _read_state(self, record: CheckpointRecord, map_location: Any, mmap: bool) -> Any:
-        with needs("torch", "`CheckpointStore.inherit` or `load`"):
-            from epbt_optuna.checkpoints.states import check_map_location, read_state
-
-        check_map_location(map_location)
-        with self._artifacts.open(record, "state") as file:
-            return read_state(file, map_location, mmap=mmap)
-
-    def _restore_files(self, record: CheckpointRecord, target: Path | None, owner: object) -> Path:
-        with self._artifacts.open(record, "files") as file:
-            return unpack(file, target or until_the_end_of(owner), keep_name=target is None)

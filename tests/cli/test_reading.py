@@ -13,6 +13,7 @@ from epbt_optuna import EPBTSampler
 from epbt_optuna.journal import journal_storage
 from epbt_optuna.lineage import Schedule, ancestry
 from tests.cli.conftest import Epbt, open_database, open_journal, train
+from tests.lineage.studies import averaging
 from tests.servers import PostgresServer
 
 ROOT = Path(__file__).parents[2]
@@ -177,3 +178,15 @@ def test_help_says_what_each_command_does_and_gives_examples(epbt: Epbt) -> None
 def test_help_does_not_wait_for_optuna() -> None:
     script = "import sys, epbt_optuna.cli; assert 'optuna' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("options", [[], ["--all"]])
+def test_a_mate_that_gave_weights_has_a_mark_of_its_own_which_is_explained(
+    epbt: Epbt, tmp_path: Path, options: list[str]
+) -> None:
+    study = averaging(tmp_path / "checkpoints", storage=open_journal(tmp_path / "study.log"))
+    result = epbt("lineage", tmp_path / "study.log", *options)
+    mate = study.trials[10].system_attrs["epbt:lineage"]["mate"]
+    (line,) = (line for line in result.stdout.splitlines() if " 10 " in line)
+    assert f"⊕ {mate}" in line
+    assert "⊕ in place of × is a mate whose weights were averaged" in result.stdout

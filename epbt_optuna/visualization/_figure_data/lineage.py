@@ -40,6 +40,7 @@ class LineageNode(NamedTuple):
         params: Its params.
         parent: Number of the trial whose weights it inherited, or None.
         mate: Number of the other parent in crossover, or None.
+        mate_weight: The mate's share in the weights that it started from.
         last_generation: The last one after which it is alive; its own if it never survived one.
         is_best: Whether it is the study's best trial.
         in_best_ancestry: Whether it is, or handed weights down to it.
@@ -53,6 +54,7 @@ class LineageNode(NamedTuple):
     params: dict[str, Any]
     parent: int | None
     mate: int | None
+    mate_weight: float
     last_generation: int
     is_best: bool
     in_best_ancestry: bool
@@ -67,7 +69,8 @@ class LineageInfo(NamedTuple):
         nodes: The trials, by number.
         n_rows: How many rows there are.
         inheritance: From parents to children.
-        crossover: From mates to children.
+        crossover: From mates to children that have none of their weights.
+        averaging: From mates to children whose weights were averaged with theirs.
         survival: Elites, through the generations that they survive.
         best_ancestry: One line, from a founder to the best trial; empty where there is none.
         colour_range: Values at the two ends of the colour scale: the least and the greatest
@@ -81,6 +84,7 @@ class LineageInfo(NamedTuple):
     n_rows: int
     inheritance: list[list[Place]]
     crossover: list[list[Place]]
+    averaging: list[list[Place]]
     survival: list[list[Place]]
     best_ancestry: list[Place]
     colour_range: tuple[float, float]
@@ -129,13 +133,22 @@ def lineage_info(study: Study) -> LineageInfo:
     graph = lineage_graph(study)
     maximize = graph.graph["direction"] == "maximize"
     nodes = _placed([_node(graph, number) for number in sorted(graph)], maximize)
+    crossover, averaging = (
+        [
+            _edge(nodes[n.mate], n)
+            for n in nodes
+            if n.mate is not None and bool(n.mate_weight) is is_in
+        ]
+        for is_in in (False, True)
+    )
     return LineageInfo(
         study_name=graph.graph["study_name"],
         maximize=maximize,
         nodes=nodes,
         n_rows=1 + max(node.row for node in nodes),
         inheritance=[_edge(nodes[n.parent], n) for n in nodes if n.parent is not None],
-        crossover=[_edge(nodes[n.mate], n) for n in nodes if n.mate is not None],
+        crossover=crossover,
+        averaging=averaging,
         survival=[
             [(n.generation, n.row), (n.last_generation, n.row)]
             for n in nodes
@@ -149,6 +162,7 @@ def lineage_info(study: Study) -> LineageInfo:
 def _node(graph: networkx.DiGraph, number: int) -> LineageNode:
     attributes = graph.nodes[number]
     relatives = {edge["kind"]: other for other, _, edge in graph.in_edges(number, data=True)}
+    mate = relatives.get("crossover")
     survives_until = attributes["survives_until"]
     return LineageNode(
         number=number,
@@ -158,7 +172,8 @@ def _node(graph: networkx.DiGraph, number: int) -> LineageNode:
         value=attributes["value"],
         params=attributes["params"],
         parent=relatives.get("weights"),
-        mate=relatives.get("crossover"),
+        mate=mate,
+        mate_weight=0.0 if mate is None else graph.edges[mate, number]["mate_weight"],
         last_generation=attributes["generation"] if survives_until is None else survives_until,
         is_best=attributes["best"],
         in_best_ancestry=attributes["in_best_ancestry"],
