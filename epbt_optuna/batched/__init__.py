@@ -6,4 +6,7 @@ from epbt_optuna._internal.extras import needs
 with needs("torch", "`epbt_optuna.batched`"):
     import torch as _torch  # noqa: F401
 
-__all__ = ["each"]
+from epbt_optuna.batched.generation import Generation
+from epbt_optuna.batched.optimize import optimize
+
+__all__ = ["Generation", "each", "optimize"]
