@@ -140,7 +140,7 @@ def test_a_pruned_member_ends_at_once_and_its_later_values_are_ignored() -> None
 class PruneAllButTheFirst(optuna.pruners.BasePruner):
     """Prunes as long as more than the first sibling runs."""
 
-    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+    def prune(self, study: optuna.Study, _: optuna.trial.FrozenTrial) -> bool:
         n_running = sum(t.state == TrialState.RUNNING for t in study.get_trials(deepcopy=False))
         return n_running > 2
 
