@@ -12,7 +12,7 @@ from torch import Tensor
 
 from epbt_optuna._internal.optuna import read_trial, reports_so_far
 from epbt_optuna._internal.optuna_loop import tell
-from epbt_optuna.batched import inheritance
+from epbt_optuna.batched.inheritance import inherit_all, splitter
 from epbt_optuna.batched.members import numbers, parts
 from epbt_optuna.batched.suggestions import Suggestions
 from epbt_optuna.checkpoints.store import CheckpointStore
@@ -106,7 +106,7 @@ class Generation(Suggestions):
                 only its owner finds, or an option of `CheckpointStore.inherit` is out of its range.
             CheckpointError: As `CheckpointStore.inherit` raises it.
         """
-        return inheritance.inherit(self._store("inherit"), self.trials, self.device, state)
+        return inherit_all(self._store("inherit"), self.trials, self.device, state)
 
     def save(self, *, final: bool = True, **state: Any) -> None:
         """Save a checkpoint for each member that is alive, as a loop over trials would.
@@ -128,7 +128,7 @@ class Generation(Suggestions):
             CheckpointError: As `CheckpointStore.save` raises it.
         """
         store = self._store("save")
-        split = inheritance.splitter(state, len(self))
+        split = splitter(state, len(self))
         # The store copies what is a view of all members' memory.
         self._for_each_alive(lambda i, trial: store.save(trial, split(i), final=final))
 

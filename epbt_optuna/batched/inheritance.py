@@ -14,14 +14,14 @@ from epbt_optuna._internal.optuna import read_system_attrs
 from epbt_optuna.batched.members import HasMembers, joined, misfit, parts
 from epbt_optuna.checkpoints.store import CheckpointStore
 
-__all__ = ["inherit", "splitter"]
+__all__ = ["inherit_all", "splitter"]
 
 # What `CheckpointStore.inherit` and `save` take beside the state; no state can have these names.
 _OPTIONS = inspect.signature(CheckpointStore.inherit).parameters.keys() - {"self", "trial"}
 _RESERVED = {*_OPTIONS, "final"}
 
 
-def inherit(
+def inherit_all(
     store: CheckpointStore, trials: Sequence[Trial], device: torch.device, state: dict[str, Any]
 ) -> dict[str, Any]:
     """Load what each member starts from: see `Generation.inherit`, which takes `state` so."""
