@@ -4,6 +4,7 @@ from epbt_optuna._internal.each import each
 from epbt_optuna._internal.extras import needs
 
 with needs("torch", "`epbt_optuna.batched`"):
-    import torch as _torch  # noqa: F401
+    from epbt_optuna.batched.layers import Dropout
+    from epbt_optuna.batched.stack import Stack, stack
 
-__all__ = ["each"]
+__all__ = ["Dropout", "Stack", "each", "stack"]
