@@ -164,7 +164,9 @@ def test_trial_pruned_prunes_all_that_are_alive() -> None:
     ]
 
 
-def test_a_pruned_member_ends_pruned_whatever_is_returned_for_it() -> None:
+def test_a_pruned_member_ends_pruned_whatever_is_returned_for_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     study = make_study(pruner=EPBTPruner())
 
     def objective(generation: Generation) -> list[float]:
@@ -176,6 +178,7 @@ def test_a_pruned_member_ends_pruned_whatever_is_returned_for_it() -> None:
     assert [trial.state for trial in study.trials].count(TrialState.COMPLETE) == 5
     assert study.trials[1].state == TrialState.PRUNED
     assert "epbt:error" not in study.trials[1].system_attrs
+    assert "failed" not in caplog.text
 
 
 def test_callbacks_get_each_trial_once_the_batch_is_told() -> None:

@@ -61,6 +61,24 @@ def test_an_interrupted_generation_is_not_lost(
     check_lineage(study.trials, RULES)
 
 
+def test_who_goes_on_with_a_trial_is_recorded_in_it() -> None:
+    study = make_study()
+    calls = []
+
+    def objective(generation: Generation) -> Any:
+        records = [trial.system_attrs[DRIVEN.key] for trial in study.trials]
+        calls.append({record["call"] for record in records})
+        assert {record["process"] for record in records} == {os.getpid()}
+        assert [record["number"] for record in records] == list(range(6))
+        return interrupted_in(0, KeyboardInterrupt)(generation) if len(calls) < 3 else [0.0] * 6
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            optimize(study, objective, n_generations=1)
+    optimize(study, objective, n_generations=1)
+    assert len(calls) == len(set.union(*calls)) == 3
+
+
 def test_what_is_left_is_trained_with_those_that_were_not_asked_yet() -> None:
     whole, study = make_study(), make_study()
     optimize(whole, quick, n_generations=2)
