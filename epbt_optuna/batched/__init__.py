@@ -7,7 +7,19 @@ with needs("torch", "`epbt_optuna.batched`"):
     from epbt_optuna.batched.clipping import clip_grad_norm_
     from epbt_optuna.batched.layers import Dropout
     from epbt_optuna.batched.loss import cross_entropy
+    from epbt_optuna.batched.mode import SuggestedMode, suggest_mode
     from epbt_optuna.batched.optimizers import SGD, AdamW
     from epbt_optuna.batched.stack import Stack, stack
 
-__all__ = ["SGD", "AdamW", "Dropout", "Stack", "clip_grad_norm_", "cross_entropy", "each", "stack"]
+__all__ = [
+    "SGD",
+    "AdamW",
+    "Dropout",
+    "Stack",
+    "SuggestedMode",
+    "clip_grad_norm_",
+    "cross_entropy",
+    "each",
+    "stack",
+    "suggest_mode",
+]
