@@ -120,11 +120,7 @@ def taylor_glo_loss(
     plain = weight is None and ignored is None
     losses = None
     if label_smoothing == 0 and _can_be_fused(label, theta):
-        if isinstance(theta, tuple):
-            numbers = cubics_of_numbers(theta, logits.shape[dim], normalize)
-        else:
-            numbers = cubics(_along_logits(theta, logits).unbind(), logits.shape[dim], normalize)
-        losses = fused_loss(logits, label, numbers, dim, reduction if plain else "none", n_kept)
+        losses = _fused(logits, label, theta, dim, normalize, reduction if plain else "none")
         if plain and losses is not None:
             return losses
     dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
@@ -145,9 +141,30 @@ def taylor_glo_loss(
 
 def _can_be_fused(label: Tensor, theta: tuple[float, ...] | Tensor) -> bool:
     """Tell whether labels are class indices and θ has no derivative and is not to be traced."""
-    if label.is_floating_point() or torch.compiler.is_compiling():
+    if label.is_floating_point() or label.numel() == 0 or torch.compiler.is_compiling():
         return False
     return isinstance(theta, tuple) or (theta.ndim == 2 and not theta.requires_grad)
+
+
+def _fused(
+    logits: Tensor,
+    label: Tensor,
+    theta: tuple[float, ...] | Tensor,
+    dim: int,
+    normalize: bool,
+    reduction: str,
+) -> Tensor | None:
+    """Return the reduced loss, or None inside a transform of `torch.func`."""
+    n_kept = 0 if isinstance(theta, tuple) else 1
+    n_samples = label.numel() // (len(label) if n_kept else 1) if reduction == "mean" else 1
+    if reduction == "none":
+        n_kept = label.ndim
+    n_classes = logits.shape[dim]
+    if isinstance(theta, tuple):
+        found = cubics_of_numbers(theta, n_classes, normalize, n_samples)
+        return fused_loss(logits, label, found, dim, n_kept)
+    rows = _along_logits(theta, logits).unbind()
+    return fused_loss(logits, label, cubics(rows, n_classes, normalize, n_samples), dim, n_kept)
 
 
 def _along_logits(theta: tuple[float, ...] | Tensor, logits: Tensor) -> Tensor:

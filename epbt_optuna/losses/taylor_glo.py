@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 __all__ = ["TaylorGLOLoss"]
 
 
+class _Suggests(Protocol):
+    """A generation: what it suggests is a tensor, a number for each of its members."""
+
+    def suggest_float(self, name: str, low: float, high: float, /) -> Tensor: ...
+
+
 class TaylorGLOLoss(nn.Module):
     """TaylorGLO, equation (1), as a module.
 
@@ -42,9 +48,9 @@ class TaylorGLOLoss(nn.Module):
         label_smoothing: The share in [0, 1] of each label that is spread evenly over all classes.
 
     Attributes:
-        theta: The eight numbers, a tensor of shape (8,), or (P, 8) for P members. It moves with the model (`.to(device)`,
-            `.cuda()`), but keeps its dtype where the model is made `.half()` or `.bfloat16()`, as
-            `weight` does. Neither is in the `state_dict`.
+        theta: The eight numbers, a tensor of shape (8,), or (P, 8) for P members. It moves with the
+            model (`.to(device)`, `.cuda()`), but keeps its dtype where the model is made `.half()`
+            or `.bfloat16()`, as `weight` does. Neither is in the `state_dict`.
 
     Raises:
         TypeError: If `theta` does not hold real numbers, or an option is of another kind.
@@ -80,6 +86,7 @@ class TaylorGLOLoss(nn.Module):
 
     theta: Tensor
     weight: Tensor | None
+    _read: tuple[Tensor, int, tuple[float, ...]] | None = None
 
     def __init__(
         self,
@@ -114,7 +121,7 @@ class TaylorGLOLoss(nn.Module):
     @classmethod
     def suggest(
         cls,
-        trial: BaseTrial | SuggestsEach,
+        trial: BaseTrial | _Suggests,
         low: float = -10.0,
         high: float = 10.0,
         *,
@@ -184,24 +191,26 @@ class TaylorGLOLoss(nn.Module):
             self._read_theta()
 
     def _read_theta(self) -> None:
-        """Keep θ as numbers, which cost less: an accelerator is then not waited for at each call.
+        """Keep θ as numbers, which cost less: no call then waits for an accelerator.
 
-        Here, where θ is set, and not where it is used: what `functional_call` puts in its place may
-        be traced by a transform, which numbers are not.
+        Done where θ is set. What `functional_call` puts in its place, to be traced by a transform,
+        has not been read, and is used as the tensor that it is.
         """
-        theta, numbers = self.theta, None
-        if theta.shape == (8,) and theta.device.type != "meta":
-            numbers = tuple(map(float, theta.tolist()))
-        self._read = (theta, theta._version, numbers)
+        theta = self.theta
+        readable = theta.shape == (8,) and theta.device.type != "meta" and not theta.is_inference()
+        self._read = (theta, theta._version, tuple(theta.tolist())) if readable else None
 
     def _theta_as_numbers(self) -> tuple[float, ...] | None:
-        """Return θ as numbers, unless it is another one, or has a gradient, or is traced."""
-        theta = self.theta
-        if torch.compiler.is_compiling() or theta is not self._read[0] or theta.requires_grad:
+        """Return θ as numbers, unless those are not known, or it has a gradient, or is traced."""
+        if self._read is None or torch.compiler.is_compiling():
             return None
-        if theta._version != self._read[1]:  # changed in place
-            self._read_theta()
-        return self._read[2]
+        theta, version, numbers = self._read
+        if theta is not self.theta or theta.requires_grad:
+            return None
+        if theta._version == version:
+            return numbers
+        self._read_theta()  # it was changed in place
+        return self._theta_as_numbers()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move with the model, but keep θ whole: bfloat16 holds three digits of it."""
