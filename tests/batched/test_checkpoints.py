@@ -11,7 +11,7 @@ import torch
 from optuna.trial import TrialState
 from torch import Tensor, nn
 
-from epbt_optuna import CheckpointError, CheckpointStore, ask_generation
+from epbt_optuna import CheckpointError, CheckpointStore, ask_generation, batched
 from epbt_optuna.batched import Generation, each
 from tests.batched.separate import Networks, Optimizers, build, make_study
 from tests.replay import lineage_of
@@ -217,6 +217,15 @@ def test_what_an_owner_refuses_names_the_trial(checkpoints: CheckpointStore) -> 
     second = begun(make_study(), checkpoints, optimizer=Stacked(torch.zeros(6, 2)))
     with pytest.raises(ValueError, match=r"Trial 6.*: `optimizer` does not fit: 'momentum'"):
         second.inherit(optimizer=Refusing(torch.zeros(3, 2)))
+
+
+def test_another_class_of_optimizer_names_the_trial(checkpoints: CheckpointStore) -> None:
+    model = batched.stack(build, 6)
+    optimizer = batched.SGD(model.parameters(), lr=0.1)
+    second = begun(make_study(), checkpoints, optimizer=optimizer)
+    other = batched.AdamW(batched.stack(build, 3).parameters(), lr=0.1)
+    with pytest.raises(ValueError, match=r"Trial 6.*does not fit: .* AdamW,.* but is of SGD"):
+        second.inherit(optimizer=other)
 
 
 def test_options_of_the_store_are_passed_on(checkpoints: CheckpointStore) -> None:

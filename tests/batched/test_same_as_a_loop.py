@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 import pytest
 import torch
+from optuna.trial import TrialState
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -179,3 +180,32 @@ def test_a_study_goes_from_batches_to_a_loop_and_back(
     for one, other in zip(loop.trials, mixed.trials, strict=True):
         assert (one.params, lineage_of(one)) == (other.params, lineage_of(other))
         check_equal(alone.checkpoints.load(one), both.checkpoints.load(other))
+
+
+class Diverging(SGD):
+    """The same, but member 2 takes steps that no number can hold, if it is told to."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def batch(self, model: batched.Stack, generation: Generation) -> Any:
+        optimizer = super().batch(model, generation)
+        (group,) = optimizer.param_groups
+        group["lr"] = group["lr"].clone()
+        group["lr"][2] *= self.factor
+        return optimizer
+
+
+def test_a_member_that_diverges_fails_alone_and_the_others_are_bit_equal(
+    data: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    studies, runs = [make_study(), make_study()], []
+    for study, factor in zip(studies, (1.0, 1e300), strict=True):
+        runs.append(Objectives(data, tmp_path / str(factor), Diverging(factor)))
+        batched.optimize(study, runs[-1].batch, n_generations=1, checkpoints=runs[-1].checkpoints)
+    assert [t.number for t in studies[1].trials if t.state == TrialState.FAIL] == [2]
+    for one, other in zip(studies[0].trials, studies[1].trials, strict=True):
+        if one.number != 2:
+            states = [run.checkpoints.load(t) for run, t in zip(runs, (one, other), strict=True)]
+            for key, value in states[0]["model"].items():
+                assert torch.equal(value, states[1]["model"][key])
