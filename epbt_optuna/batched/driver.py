@@ -116,8 +116,6 @@ class Driver:
                 the sampler or the storage raises. What is RUNNING then, the next call goes on with.
         """
         while self._goes_on():
-            with self._interrupts.let_through():
-                pass  # one that came while trials were told, before others are asked
             self._train(self._next_batch())
 
     def _goes_on(self) -> bool:
@@ -165,7 +163,7 @@ class Driver:
         if outcome.error is not None:
             raise outcome.error
         for frozen in ended:
-            with self._interrupts.let_through():
+            with self._interrupts.let_through():  # one that came while trials were told, too
                 for callback in self._callbacks:
                     callback(self._study, copy.deepcopy(frozen))
 
