@@ -115,6 +115,15 @@ def test_adamw_steps_as_torchs_does_for_100_steps(**hyperparameters: Any) -> Non
     check_steps(AdamW, **hyperparameters)
 
 
+def test_nothing_is_dampened_at_a_first_step_nor_without_momentum() -> None:
+    momentum = torch.tensor([0.9, 0.0, 0.5], dtype=torch.float64)
+    check_steps(SGD, n_steps=3, lr=RATES, momentum=momentum, dampening=0.5)
+
+
+def test_members_at_different_steps_go_on_from_their_own() -> None:
+    check_steps(AdamW, n_steps=3, lr=RATES)
+
+
 def test_a_rate_may_change_during_training() -> None:
     stacked = parameters()
     alone = members(stacked)
