@@ -124,7 +124,9 @@ def test_nothing_is_dampened_at_a_first_step_nor_without_momentum() -> None:
     for parameter, expected in zip(stacked, alone[1], strict=True):
         parameter.data[1] = expected.data
     momenta = [0.9, 0.0, 0.5]
-    optimizer = SGD(stacked, lr=0.1, momentum=torch.tensor(momenta).double(), dampening=0.5)
+    optimizer = SGD(
+        stacked, lr=0.1, momentum=torch.tensor(momenta, dtype=torch.float64), dampening=0.5
+    )
     optimizer.load_member_state_dict(1, parent.state_dict())
     torchs = [
         torch.optim.SGD(own, lr=0.1, momentum=momentum, dampening=0.5)
