@@ -90,7 +90,7 @@ def _is_same_class(
 
     Keys that no optimizer takes as an argument do not count: they are the user's, or counters.
     """
-    missing = _arguments(type(optimizer)) & group.keys() - parent.keys() - _FLAGS
+    missing = set(_arguments(type(optimizer)) & group.keys() - parent.keys() - _FLAGS)
     foreign = without_schedules(parent) & _all_arguments() - group.keys() - _FLAGS
     if isinstance(optimizer, Adam):
         missing.discard(_ADAMWS_FLAG)  # older versions of torch have none
