@@ -68,7 +68,14 @@ class TournamentSelection:
     def __call__(self, population: Sequence[_T], rng: np.random.Generator) -> _T:
         """Return the winner of one tournament."""
         _require_somebody(population)
-        return population[min(_drawn(len(population), min(self.size, len(population)), rng))]
+        n, size = len(population), min(self.size, len(population))
+        if size > 8 or n > 10_000:
+            winner = rng.choice(n, size, replace=False, shuffle=False).min()
+        else:
+            # The same winner by the same random numbers, several times faster. NumPy's way is
+            # Floyd's: where a number comes twice, `last` takes its place, which is never the least.
+            winner = min(rng.integers(last + 1) for last in range(n - size, n))
+        return population[int(winner)]
 
     def win_probabilities(self, population_size: int) -> list[float]:
         """Return the probability that one tournament selects each rank, the fittest first.
@@ -127,21 +134,6 @@ class Truncation:
         """Return the probability that one selection takes each rank, the fittest first."""
         n_winners = max(1, self.n_replaced(population_size))
         return [1 / n_winners] * n_winners + [0.0] * (population_size - n_winners)
-
-
-def _drawn(n: int, size: int, rng: np.random.Generator) -> set[int]:
-    """Return the set of what `rng.choice(n, size, replace=False, shuffle=False)` draws.
-
-    It is NumPy's own way (Floyd's algorithm) with the same random numbers, and several times faster
-    for the few that most tournaments have. Among more than 10,000 NumPy may go another way.
-    """
-    if size > 8 or n > 10_000:
-        return set(rng.choice(n, size, replace=False, shuffle=False).tolist())
-    drawn: set[int] = set()
-    for last in range(n - size, n):
-        chosen = int(rng.integers(last + 1))
-        drawn.add(last if chosen in drawn else chosen)
-    return drawn
 
 
 def _require_somebody(population: Sequence[_T]) -> None:
