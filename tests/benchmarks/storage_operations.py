@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import optuna
 import torch
@@ -40,11 +41,8 @@ def counted_synchronisations(counts: Counter[str]) -> Iterator[None]:
         counts["fsync of the journal"] += os.path.isfile(path) and ".pt" not in path
         fsync(descriptor)
 
-    os.fsync = count
-    try:
+    with patch("os.fsync", count):
         yield
-    finally:
-        os.fsync = fsync
 
 
 def count_sql(storage: RDBStorage, counts: Counter[str]) -> None:

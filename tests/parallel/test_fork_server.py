@@ -14,6 +14,7 @@ import pytest
 from optuna.trial import TrialState
 
 from epbt_optuna.parallel import optimize
+from epbt_optuna.parallel.devices import Slot
 from epbt_optuna.parallel.engines import fork_server, fork_server_process
 from epbt_optuna.parallel.progress import Progress
 from tests.parallel.runs import is_there, journal_study, quick, wait_until
@@ -153,7 +154,7 @@ def test_a_server_is_refused_where_there_can_be_none(
 
 
 def test_gpus_are_for_spawned_workers() -> None:
-    slots = (fork_server.Slot(0, "cpu", 1), fork_server.Slot(1, "cuda:0", 1))
+    slots = (Slot(0, "cpu", 1), Slot(1, "cuda:0", 1))
     assert fork_server.can_fork(slots[:1])
     assert not fork_server.can_fork(slots)
 
