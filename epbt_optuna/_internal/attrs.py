@@ -23,10 +23,12 @@ __all__ = [
     "CHECKPOINT",
     "CONTINUED",
     "DEVICE",
+    "DRIVEN",
     "ERROR",
     "FORMER_PREFIX",
     "GENERATIONS",
     "LINEAGE",
+    "MIXED",
     "PINNED",
     "REPLAYED",
     "REPLAY_POSITION",
@@ -227,6 +229,13 @@ CONTINUED = Attr(
 )
 """Which trial's training a retry goes on with, and from which of its reports; by `inherit`."""
 
+MIXED = Attr(
+    "epbt:mixed",
+    {"number": (int,), "mate": (int,), "weight": (float,)},
+    {"token": (str, NoneType)},
+)
+"""Whose weights the trial's were averaged with at its start, and their share; by `inherit`."""
+
 PINNED = Attr("epbt:pinned", bool)
 """The trial's checkpoint is a result and is never collected; by `ReplaySampler`, at ask."""
 
@@ -238,3 +247,9 @@ DEVICE = Attr("epbt:device", str)
 
 ERROR = Attr("epbt:error", str)
 """Why a trial of `parallel.optimize` failed; by its worker or the driver, before it is told."""
+
+DRIVEN = Attr(
+    "epbt:driven",
+    {"number": (int,), "host": (str,), "process": (int,), "start": (str,), "call": (str,)},
+)
+"""Which process trains the trial as one of a batch; by `batched.optimize`, when it has asked it."""

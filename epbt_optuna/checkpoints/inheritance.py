@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 from optuna import Trial
 from optuna.trial import FrozenTrial
 
-from epbt_optuna._internal.attrs import CHECKPOINT, AttrError
+from epbt_optuna._internal.attrs import CHECKPOINT, AttrError, pass_over
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import (
     attrs_at_start,
@@ -18,6 +18,7 @@ from epbt_optuna._internal.optuna import (
 )
 from epbt_optuna._internal.text import get_logger
 from epbt_optuna.checkpoints.calls import note_call
+from epbt_optuna.checkpoints.mixed import Averaging, Mixed, NotAveragedError
 from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord, was_bred_here
 from epbt_optuna.checkpoints.reports import record_earlier_run
 from epbt_optuna.checkpoints.running import AnyTrial, is_live, require_of_study
@@ -33,8 +34,15 @@ def inherit_by(
     trial: AnyTrial,
     missing: Literal["error", "fresh"],
     read: Callable[[CheckpointRecord], _T],
+    averaging: Averaging[_T] | None = None,
 ) -> _T | None:
     """Return what `read` makes of the checkpoint that a trial starts from; None for a founder.
+
+    Args:
+        trial: The live trial.
+        missing: What a parent that saved no checkpoint means.
+        read: Reads a checkpoint.
+        averaging: Default: the mate's is not looked at.
 
     Raises:
         TypeError: `trial` is not live, and `missing` is not `"fresh"`, or no objective could be
@@ -48,7 +56,7 @@ def inherit_by(
     if is_live(trial):
         note_call(trial)
         try:
-            return _inherit(trial, missing, read)
+            return _inherit(trial, missing, read, averaging)
         except AttrError as error:  # nobody can say whose weights these are to be
             raise CheckpointError(str(error)) from error
     if missing == "fresh":
@@ -61,7 +69,10 @@ def inherit_by(
 
 
 def _inherit(
-    trial: Trial, missing: Literal["error", "fresh"], read: Callable[[CheckpointRecord], _T]
+    trial: Trial,
+    missing: Literal["error", "fresh"],
+    read: Callable[[CheckpointRecord], _T],
+    averaging: Averaging[_T] | None,
 ) -> _T | None:
     study = trial.study
     study_attrs = read_study_attrs(study)
@@ -75,20 +86,39 @@ def _inherit(
             _logger.warning("%s Trial %d starts from its parent.", error, trial.number)
         else:
             record_earlier_run(trial, partial)
+            Mixed.write(_mixed_in(trial, partial, identity), trial, system_attrs, identity)
             return state
     lineage = Lineage.recorded(trial.number, system_attrs, identity)
     if lineage is None and missing == "error" and Generations.recorded(study, study_attrs):
         _require_older_than_the_population(trial, identity)
-    if lineage is None or lineage.parent is None:
+    record = None if lineage is None else _of_parent(trial, lineage, missing, identity)
+    if lineage is None or record is None:
         return None
-    parent = read_trial(study, lineage.parent)
+    state, mixed = read(record), None
+    if averaging is not None and lineage.mate is not None:  # PBT has no mates, nor have elites
+        state, mixed = _averaged(trial, lineage.mate, state, read, averaging, identity)
+    Mixed.write(mixed, trial, system_attrs, identity)
+    return state
+
+
+def _of_parent(
+    trial: Trial, lineage: Lineage, missing: Literal["error", "fresh"], identity: StudyIdentity
+) -> CheckpointRecord | None:
+    """Return the record of the parent's checkpoint; None where the trial starts afresh.
+
+    Raises:
+        CheckpointError: The parent saved none, though it should have, or does not exist.
+    """
+    if lineage.parent is None:
+        return None
+    parent = read_trial(trial.study, lineage.parent)
     if parent is None:
         raise CheckpointError(
             f"Trial {lineage.parent}, the parent of trial {trial.number}, does not exist."
         )
     record = CheckpointRecord.own(parent.number, parent.system_attrs, identity)
     if record is not None and record.final:
-        return read(record)
+        return record
     bred_by_us = Lineage.recorded(parent.number, parent.system_attrs, identity) is not None
     if missing == "fresh" or not bred_by_us:
         return None
@@ -97,6 +127,49 @@ def _inherit(
         "Call `save` in the objective before it returns, or pass `missing='fresh'` if fresh "
         "weights are meant."
     )
+
+
+def _averaged(
+    trial: Trial,
+    mate: int,
+    state: _T,
+    read: Callable[[CheckpointRecord], _T],
+    averaging: Averaging[_T],
+    identity: StudyIdentity,
+) -> tuple[_T, Mixed | None]:
+    """Return the parent's state averaged with the mate's, or as it is where that cannot be."""
+
+    def read_mate() -> _T:
+        other = read_trial(trial.study, mate)
+        if other is not None:
+            record = CheckpointRecord.own(mate, other.system_attrs, identity)
+            if record is not None and record.final:
+                return read(record)
+        raise NotAveragedError("the mate saved no checkpoint")
+
+    try:
+        return averaging.average(state, read_mate), Mixed(mate, averaging.weight)
+    except (NotAveragedError, CheckpointError) as error:
+        _logger.warning(
+            "Trial %d starts from its parent alone, not from an average with its mate, trial %d: "
+            "%s.",
+            trial.number,
+            mate,
+            str(error).rstrip("."),
+        )
+        return state, None
+
+
+def _mixed_in(trial: Trial, partial: CheckpointRecord, identity: StudyIdentity) -> Mixed | None:
+    """Return what an earlier run, from whose checkpoint a trial goes on, had started from."""
+    earlier = read_trial(trial.study, partial.trial)
+    if earlier is None:
+        return None
+    try:
+        return Mixed.recorded(earlier.number, earlier.system_attrs, identity)
+    except AttrError as error:  # no weights depend on it
+        pass_over(str(error))
+        return None
 
 
 def _of_earlier_run(

@@ -19,7 +19,7 @@ import torch
 
 from epbt_optuna.checkpoints.paths import KeyPath, shown
 
-__all__ = ["Block", "copies_of_views"]
+__all__ = ["Block", "copies_of_views", "like"]
 
 _MAX_WORK = 1_000_000  # candidates that NumPy may try, which takes less than a second
 
@@ -141,7 +141,7 @@ def copies_of_views(blocks: Sequence[Block]) -> dict[int, torch.Tensor]:
             continue
         block, tensor = views[0]
         if len(views) == 1 and block.has_gaps:
-            copies[id(block.owner)] = _like(block.owner, tensor.detach().clone())
+            copies[id(block.owner)] = like(block.owner, tensor.detach().clone())
             continue
         memory = torch.empty(end - start, dtype=torch.uint8, device=tensor.device)
         for block, tensor in views:
@@ -150,7 +150,7 @@ def copies_of_views(blocks: Sequence[Block]) -> dict[int, torch.Tensor]:
             )
             offset = (block.start - start) // tensor.element_size()
             view = _view(memory, tensor.dtype, offset, tensor.shape, tensor.stride())
-            copies[id(block.owner)] = _like(block.owner, view)
+            copies[id(block.owner)] = like(block.owner, view)
     return copies
 
 
@@ -226,7 +226,7 @@ def _bytes_of(block: Block, tensor: torch.Tensor) -> torch.Tensor:
     return _view(tensor, torch.uint8, offset, (block.end - block.start,), (1,))
 
 
-def _like(owner: Any, tensor: torch.Tensor) -> torch.Tensor:
+def like(owner: Any, tensor: torch.Tensor) -> torch.Tensor:
     """Return a tensor with what else its owner has: class, attributes, `requires_grad`."""
     if not isinstance(owner, torch.Tensor):
         return tensor

@@ -70,7 +70,8 @@ def resume(study: Study, trial: FrozenTrial) -> None:
     if trial.state == TrialState.RUNNING:
         # Whatever it recorded since `trial` was read, such as a partial checkpoint, counts.
         trial = study.tell(trial.number, state=TrialState.FAIL)
-    history = [*trial.system_attrs.get("retry_history", []), trial.number]
+    recorded = trial.system_attrs.get("retry_history")
+    history = [*(recorded if isinstance(recorded, list) else ()), trial.number]
     first = trial.system_attrs.get("failed_trial", trial.number)
     study.add_trial(
         create_trial(

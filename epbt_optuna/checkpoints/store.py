@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -13,11 +12,12 @@ from optuna.trial import FrozenTrial
 
 from epbt_optuna._internal.checks import check_number
 from epbt_optuna._internal.extras import needs
-from epbt_optuna._internal.paths import local_path
-from epbt_optuna.checkpoints.archives import check_packable, pack, unpack, until_the_end_of, vacant
+from epbt_optuna._internal.paths import AnyPath, local_path
+from epbt_optuna.checkpoints.archives import check_packable, pack, vacant
 from epbt_optuna.checkpoints.garbage import Collector, Garbage, check_keep
 from epbt_optuna.checkpoints.inheritance import inherit_by, record_saved_by
-from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
+from epbt_optuna.checkpoints.mixed import averaging_by
+from epbt_optuna.checkpoints.records import CheckpointError
 from epbt_optuna.checkpoints.retention import Keep
 from epbt_optuna.checkpoints.running import AnyTrial, can_save
 from epbt_optuna.checkpoints.stores import Place, artifacts_in
@@ -96,9 +96,7 @@ class CheckpointStore:
             trial, "state", final, lambda file: write_state(file, safe, study, trial.number)
         )
 
-    def save_path(
-        self, trial: AnyTrial, path: str | os.PathLike[str], *, final: bool = True
-    ) -> None:
+    def save_path(self, trial: AnyTrial, path: AnyPath, *, final: bool = True) -> None:
         """Save a file or a folder that a framework wrote, in place of a state.
 
         For checkpoints of Lightning, Hugging Face or `torch.distributed.checkpoint`. The bytes
@@ -128,11 +126,18 @@ class CheckpointStore:
         map_location: Any = "cpu",
         missing: Literal["error", "fresh"] = "error",
         mmap: bool = False,
+        mate_weight: float = 0.0,
+        only: Collection[str] | None = None,
     ) -> Any | None:
         """Return the state that the trial starts from: its parent's; None for a founder.
 
         A trial that retries one that was cut off starts from what that one last saved with
         `final=False`, if it did; a trial never starts from what its own run has saved.
+
+        With `mate_weight` w, the model's floating tensors, its normalisation statistics and the
+        moments of optimizers are (1 − w)·parent + w·mate, computed in float32; all else is the
+        parent's. Train before you evaluate. Where the mate's checkpoint cannot be read or does not
+        fit, or a result is not finite, the parent's stays as it is, and a line in the log says why.
 
         Args:
             trial: The live trial. Others that an objective may be run again with, such as
@@ -145,25 +150,29 @@ class CheckpointStore:
             mmap: Whether to map the file into memory (POSIX only; of an artifact store, the
                 downloaded copy). Tensors then stay on disk until they are used, and later writes
                 to the file show in them.
+            mate_weight: The mate's share, in [0, 1]. Default: the paper's 0, which reads nothing
+                of the mate. Trials without a mate, such as all of PBT's, start from their parent.
+            only: The top-level keys of what is averaged, such as `{"model"}`. Default: all.
 
         Returns:
             The state, verified; None where the trial starts from fresh weights.
 
         Raises:
             TypeError: `trial` is not live.
-            ValueError: `missing` is neither `"error"` nor `"fresh"`, or `map_location` is a device
-                that is not here.
+            ValueError: `missing` is neither `"error"` nor `"fresh"`, `map_location` is a device
+                that is not here, `mate_weight` is not in [0, 1], or the state has no such key as
+                `only` names.
             CheckpointError: The parent saved no checkpoint, or it is missing or damaged; or the
                 trial was asked by another sampler, in a study that one of ours has begun.
         """
-        return inherit_by(
-            trial, missing, lambda record: self._read_state(record, map_location, mmap)
-        )
+        averaging = averaging_by(mate_weight, only)
+        read = partial(self._artifacts.read_state, map_location=map_location, mmap=mmap)
+        return inherit_by(trial, missing, read, averaging)
 
     def inherit_path(
         self,
         trial: AnyTrial,
-        destination: str | os.PathLike[str] | None = None,
+        destination: AnyPath | None = None,
         *,
         missing: Literal["error", "fresh"] = "error",
     ) -> Path | None:
@@ -183,8 +192,8 @@ class CheckpointStore:
             ValueError: `destination` exists, or `missing` is neither `"error"` nor `"fresh"`.
             CheckpointError: As for `inherit`.
         """
-        target = None if destination is None else vacant(destination)
-        return inherit_by(trial, missing, lambda r: self._restore_files(r, target, trial))
+        target = vacant(destination)
+        return inherit_by(trial, missing, lambda r: self._artifacts.restore_files(r, target, trial))
 
     def load(
         self, trial: Trial | FrozenTrial, *, map_location: Any = "cpu", mmap: bool = False
@@ -201,24 +210,26 @@ class CheckpointStore:
             ValueError: `map_location` is a device that is not here.
             CheckpointError: The trial saved no checkpoint, or it is missing or damaged.
         """
-        return self._read_state(record_saved_by(trial), map_location, mmap)
+        return self._artifacts.read_state(record_saved_by(trial), map_location, mmap=mmap)
 
-    def load_path(self, trial: Trial | FrozenTrial, destination: str | os.PathLike[str]) -> Path:
+    def load_path(self, trial: Trial | FrozenTrial, destination: AnyPath | None = None) -> Path:
         """Restore the file or folder that a trial saved, for example `study.best_trial`'s.
 
         Args:
             trial: Any trial, running or finished.
-            destination: Where the file or folder is put; must not exist yet.
+            destination: As for `inherit_path`; the temporary folder lives as long as the process.
 
         Returns:
-            `destination`, absolute.
+            Where it is, absolute.
 
         Raises:
             TypeError: `trial` is no trial of a study.
             ValueError: `destination` exists.
             CheckpointError: The trial saved no checkpoint, or it is missing or damaged.
         """
-        return self._restore_files(record_saved_by(trial), vacant(destination), trial)
+        return self._artifacts.restore_files(
+            record_saved_by(trial), vacant(destination), type(self)
+        )
 
     @overload
     def collect(
@@ -240,10 +251,10 @@ class CheckpointStore:
     ) -> list[int] | list[Garbage]:
         """Remove the checkpoints that no trial can need any more.
 
-        Kept is, by ancestry: everybody who may still become a parent, the parents of unfinished
-        trials, and the best trial. Safe while any number of workers is at work, and several may
-        collect at once. In a folder, what crashed writers left behind is swept too: bytes that
-        no trial recorded and temporary files, of this study only.
+        Kept is, by ancestry: everybody who may still become a parent, the parents and mates of
+        unfinished trials, and the best trial. Safe while any number of workers is at work, and
+        several may collect at once. In a folder, what crashed writers left behind is swept too:
+        bytes that no trial recorded and temporary files, of this study only.
 
         Args:
             study: A study that a sampler of ours breeds in.
@@ -286,15 +297,3 @@ class CheckpointStore:
         """
         check_keep(keep)
         return partial(self._collector.after_trial, keep=keep, grace=_GRACE)
-
-    def _read_state(self, record: CheckpointRecord, map_location: Any, mmap: bool) -> Any:
-        with needs("torch", "`CheckpointStore.inherit` or `load`"):
-            from epbt_optuna.checkpoints.states import check_map_location, read_state
-
-        check_map_location(map_location)
-        with self._artifacts.open(record, "state") as file:
-            return read_state(file, map_location, mmap=mmap)
-
-    def _restore_files(self, record: CheckpointRecord, target: Path | None, owner: object) -> Path:
-        with self._artifacts.open(record, "files") as file:
-            return unpack(file, target or until_the_end_of(owner), keep_name=target is None)

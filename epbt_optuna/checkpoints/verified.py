@@ -11,7 +11,8 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, Literal, cast
+from pathlib import Path
+from typing import IO, Any, Literal, cast
 
 from optuna import Trial
 from optuna.artifacts.exceptions import ArtifactNotFound
@@ -19,9 +20,11 @@ from optuna.exceptions import UpdateFinishedTrialError
 
 from epbt_optuna._internal.artifact_names import ArtifactName
 from epbt_optuna._internal.attrs import CHECKPOINT
+from epbt_optuna._internal.extras import needs
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import read_system_attrs
 from epbt_optuna._internal.text import get_logger
+from epbt_optuna.checkpoints.archives import unpack, until_the_end_of
 from epbt_optuna.checkpoints.artifacts import Artifacts
 from epbt_optuna.checkpoints.format import FORMAT, UnreadableError, check_format
 from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
@@ -116,6 +119,29 @@ class RecordedArtifacts:
             raise CheckpointError(f"{where} is missing, or was collected.") from error
         except (OSError, ValueError, UnreadableError) as error:
             raise CheckpointError(f"{where} cannot be read: {error}.") from error
+
+    def read_state(self, record: CheckpointRecord, map_location: Any, *, mmap: bool) -> Any:
+        """Return the state in recorded bytes.
+
+        Raises:
+            ValueError: `map_location` is a device that is not here.
+            CheckpointError: As for `open`.
+        """
+        with needs("torch", "`CheckpointStore.inherit` or `load`"):
+            from epbt_optuna.checkpoints.states import check_map_location, read_state
+
+        check_map_location(map_location)
+        with self.open(record, "state") as file:
+            return read_state(file, map_location, mmap=mmap)
+
+    def restore_files(self, record: CheckpointRecord, target: Path | None, owner: object) -> Path:
+        """Restore the files in recorded bytes, by default where they live as long as `owner`.
+
+        Raises:
+            CheckpointError: As for `open`.
+        """
+        with self.open(record, "files") as file:
+            return unpack(file, target or until_the_end_of(owner), keep_name=target is None)
 
     def copy(self, record: CheckpointRecord, artifact: str) -> bool:
         """Copy recorded bytes to another name; return False if they are missing or damaged.

@@ -21,6 +21,7 @@ _LEGEND = (
     "◇ begins afresh; ○ goes on with the weights of the one above in its column; ├─○ branches off "
     "from it; ◆ and ● are the ancestry of {}."
 )
+_AVERAGED = "⊕ in place of × is a mate whose weights were averaged with the parent's."
 _ANCESTRY, _FAINT = "bold green", "dim"
 
 
@@ -31,14 +32,14 @@ class _Forest:
     Attributes:
         trials: What `lineage_graph` says of each trial, by number.
         parents: The parent of each trial that has one.
-        mates: The mate of each trial that has one.
+        mates: The mate of each trial that has one, as it is shown.
         children: The children of each trial, by number.
         n_descendants: How many trials have weights that come from each trial's.
     """
 
     trials: Mapping[int, dict[str, Any]]
     parents: Mapping[int, int]
-    mates: Mapping[int, int]
+    mates: Mapping[int, str]
     children: Mapping[int, list[int]]
     n_descendants: Mapping[int, int]
 
@@ -46,10 +47,13 @@ class _Forest:
     def of(cls, study: Study) -> _Forest:
         """Read a study."""
         graph = lineage_graph(study)
-        weights, crossover = (
-            {child: parent for parent, child, kind in graph.edges(data="kind") if kind == wanted}
-            for wanted in ("weights", "crossover")
-        )
+        edges = graph.edges(data=True)
+        weights = {child: parent for parent, child, edge in edges if edge["kind"] == "weights"}
+        mates = {
+            child: f"{'⊕' if edge['mate_weight'] else '×'} {mate}"
+            for mate, child, edge in edges
+            if edge["kind"] == "crossover"
+        }
         children: dict[int, list[int]] = {trial: [] for trial in sorted(graph)}
         for child in sorted(weights):
             children[weights[child]].append(child)
@@ -57,18 +61,18 @@ class _Forest:
         tree = networkx.DiGraph((parent, child) for child, parent in weights.items())
         for parent in reversed(list(networkx.topological_sort(tree))):
             n_descendants[parent] = sum(1 + n_descendants[child] for child in children[parent])
-        return cls(dict(graph.nodes(data=True)), weights, crossover, children, n_descendants)
+        return cls(dict(graph.nodes(data=True)), weights, mates, children, n_descendants)
 
     def cells(self, trial: int, indent: str, *, is_ancestor: bool) -> tuple[str, ...]:
         """Return a trial as cells of `_COLUMNS`."""
-        node, mate = self.trials[trial], self.mates.get(trial)
+        node = self.trials[trial]
         mark = ("●◆" if is_ancestor else "○◇")[trial not in self.parents]
         return (
             indent + mark,
             str(node["generation"]),
             str(trial),
             _WORDS.get(node["state"]) or format_number(node["value"]),
-            "" if mate is None else f"× {mate}",
+            self.mates.get(trial, ""),
         )
 
     def lines(self, straight: set[int]) -> Iterator[tuple[int, int, bool]]:
@@ -148,3 +152,5 @@ def _print(title: str, columns: Sequence[str], rows: list[Row], expendable: Sequ
     terminal = console()
     terminal.print(title, style="bold")
     terminal.print(fitted_table(terminal, columns, rows, expendable=expendable))
+    if any("⊕" in cells[_COLUMNS.index("mate")] for cells, _ in rows):
+        terminal.print(_AVERAGED, style=_FAINT)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
+from epbt_optuna._internal.checks import check_probability
 from epbt_optuna._internal.extras import needs
 from epbt_optuna.checkpoints import CheckpointError, CheckpointStore
 
@@ -55,14 +56,17 @@ class TransformersCallback(TrainerCallback):
         monitor: The metric that is the fitness, as an evaluation names it: `"eval_loss"`.
         steps: How many optimizer steps a generation has. `max_steps` or `num_train_epochs` of the
             `TrainingArguments` is the length of the whole run, which schedules are built for.
+        mate_weight: The mate's share in the weights and moments that a trial starts from, as for
+            `CheckpointStore.inherit`.
 
     Attributes:
         fitness: The value last reported: what the objective returns.
 
     Raises:
         TypeError: An argument is of the wrong type.
-        ValueError: `steps` is below 1. By `train`, before it trains: the trial cannot be trained,
-            the trainer restores a checkpoint by itself, or its arguments do not suit.
+        ValueError: `steps` is below 1, or `mate_weight` is not in [0, 1]. By `train`, before it
+            trains: the trial cannot be trained, the trainer restores a checkpoint by itself, or
+            its arguments do not suit.
         CheckpointError: By `train`, before it trains: the parent's checkpoint was not saved by
             this callback, or does not fit.
 
@@ -88,13 +92,17 @@ class TransformersCallback(TrainerCallback):
         *,
         monitor: str,
         steps: int,
+        mate_weight: float = 0.0,
     ) -> None:
+        check_probability("mate_weight", mate_weight)
         self._training = Training(trial, checkpoints, monitor, steps=steps)
         self._steps = steps
+        self._mate_weight = mate_weight
         self._first_step = 0
         self._first_epoch = 0.0
         self._monitor = monitor
         self._evaluated: dict[str, float] = {}
+        self._eval_on_start = False
         self._has_logged = False
 
     @property
@@ -135,11 +143,16 @@ class TransformersCallback(TrainerCallback):
                 f"{self._first_step} and a generation has {self._steps}, but is "
                 f"{state.max_steps}."
             )
+        # What `compute_metrics` returns is known only when something was evaluated. So once in a
+        # study that is done before the first step, where an unknown `monitor` is found.
+        self._eval_on_start = args.eval_on_start
+        args.eval_on_start |= self._training.inherit(lambda trial: trial.number == 0)
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **built: Any
     ) -> None:
         """Find out after the first evaluation, not at the end, whether it has the fitness."""
+        args.eval_on_start = self._eval_on_start
         self._check_monitor()
 
     def on_step_end(
@@ -200,7 +213,7 @@ class TransformersCallback(TrainerCallback):
             self._training.check_monitor(self._evaluated)
 
     def _read_parent(self, trial: optuna.Trial) -> dict[str, Any] | None:
-        parent = self._training.checkpoints.inherit(trial)
+        parent = self._training.checkpoints.inherit(trial, mate_weight=self._mate_weight)
         if parent is None:
             return None
         if not isinstance(parent, dict) or parent.get("format") != _FORMAT:

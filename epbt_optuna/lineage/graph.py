@@ -57,8 +57,9 @@ def lineage_graph(study: Study) -> networkx.DiGraph:
     - `in_best_ancestry`: whether it is that one, or one that handed weights down to it.
 
     Edges lead from parent to child (`kind="weights"`) and from mate to child
-    (`kind="crossover"`). The graph's attributes are `study_name`, `direction` (`"maximize"` or
-    `"minimize"`), `population_size`, `n_elites` and `n_generations`.
+    (`kind="crossover"`, and `mate_weight`, the mate's share in the weights that the child started
+    from; 0 where it gave none). The graph's attributes are `study_name`, `direction`
+    (`"maximize"` or `"minimize"`), `population_size`, `n_elites` and `n_generations`.
 
     Args:
         study: A study that a sampler of ours has bred in; its trials may be in any state.
@@ -92,17 +93,18 @@ def lineage_graph(study: Study) -> networkx.DiGraph:
         if parent is not None:
             graph.add_edge(parent, trial.number, kind="weights")
         if mate is not None:
-            graph.add_edge(mate, trial.number, kind="crossover")
+            share = history.mate_weight(trial)
+            graph.add_edge(mate, trial.number, kind="crossover", mate_weight=share)
     return graph
 
 
 def lineage_dataframe(study: Study) -> pandas.DataFrame:
     """Return the lineage of a whole study as a table: one row for each trial, by number.
 
-    The columns are `number`, `generation`, `state`, `value`, `parent`, `mate` and
-    `survives_until` (nullable integers), `elite`, `in_best_ancestry`, `datetime_start`,
-    `datetime_complete`, `duration`, and `params_x` for each variable x, named as in
-    `optuna.Study.trials_dataframe`.
+    The columns are `number`, `generation`, `state`, `value`, `parent`, `mate`, `survives_until`
+    (nullable integers), `mate_weight` and `elite` (as in `lineage_graph`), `in_best_ancestry`,
+    `datetime_start`, `datetime_complete`, `duration`, and `params_x` for each variable x, named as
+    in `optuna.Study.trials_dataframe`.
 
     Args:
         study: A study that a sampler of ours has bred in; its trials may be in any state.
@@ -130,6 +132,7 @@ def _row(history: History, trial: FrozenTrial, names: list[str]) -> dict[str, An
         "value": trial.value,
         "parent": parent,
         "mate": mate,
+        "mate_weight": history.mate_weight(trial),
         "survives_until": history.survives_until.get(trial.number),
         "elite": is_elite,
         "in_best_ancestry": trial.number in history.best_ancestry,

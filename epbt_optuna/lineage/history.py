@@ -9,9 +9,10 @@ from optuna import Study
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from epbt_optuna._internal.attrs import LINEAGE
+from epbt_optuna._internal.attrs import LINEAGE, MIXED
 from epbt_optuna._internal.checks import check_integer
 from epbt_optuna._internal.identity import StudyIdentity
+from epbt_optuna.checkpoints.mixed import Mixed
 from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
 from epbt_optuna.checkpoints.reports import Report, reports_of
 from epbt_optuna.population import (
@@ -125,6 +126,21 @@ class History:
                     f"{own}",
                 )
         return lineage
+
+    def mate_weight(self, trial: FrozenTrial) -> float:
+        """Return the mate's share in the weights that a trial started from.
+
+        Raises:
+            ValueError: The record cannot be read, or is of another trial than the mate.
+        """
+        mixed = Mixed.recorded(trial.number, trial.system_attrs, self.identity)
+        if mixed is None:
+            return 0.0
+        lineage = self.lineage(trial)
+        if lineage is None or lineage.mate != mixed.mate:
+            problem = f"trial {mixed.mate} is not its mate"
+            raise MIXED.unreadable(f"Trial {trial.number}", problem)
+        return mixed.weight
 
     def reports(self, trial: FrozenTrial) -> list[Report]:
         """Return what was reported of a trial's network, before it was retried too.

@@ -58,7 +58,13 @@ def take(document: Any, where: str, name: str, kind: type[_T]) -> _T:
     return value
 
 
-_NAMES: dict[type, str] = {int: "an integer", str: "a string", list: "a list", dict: "an object"}
+_NAMES: dict[type, str] = {
+    int: "an integer",
+    float: "a number with a decimal point",
+    str: "a string",
+    list: "a list",
+    dict: "an object",
+}
 
 
 def check_params(

@@ -14,7 +14,7 @@ from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
-from epbt_optuna._internal.checks import check_integer
+from epbt_optuna._internal.checks import check_integer, check_probability
 from epbt_optuna.lineage.history import History
 from epbt_optuna.lineage.params_json import (
     check_params,
@@ -39,12 +39,15 @@ class ScheduleStep:
         n_reports: Values that it reported: its epochs, where the objective reports one an epoch.
             Of a retry those too that its network has from before it was cut off.
         params: Its hyperparameters.
+        mate_weight: The mate's share in the weights that it started from. Where it is not 0, these
+            weights had a second history, which is not in the schedule.
     """
 
     generation: int
     trial: int
     n_reports: int
     params: Mapping[str, Any]
+    mate_weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ class Schedule:
         steps: The steps, the founder first; at least one. `len(schedule)` is their number.
 
     Raises:
-        TypeError: A step's generation, trial or n_reports is not an integer.
+        TypeError: A step's generation, trial or n_reports is not an integer, or its mate_weight
+            is not a number.
         ValueError: There is no step, a number is negative, or a value is not one that its
             distribution could hold (it may lie outside of a range that has changed since).
 
@@ -87,6 +91,7 @@ class Schedule:
         for index, step in enumerate(self.steps):
             for name in ("generation", "trial", "n_reports"):
                 check_integer(f"steps[{index}].{name}", getattr(step, name), at_least=0)
+            check_probability(f"steps[{index}].mate_weight", step.mate_weight)
             check_params(f"`steps[{index}]`", step.params, self.distributions)
 
     @classmethod
@@ -112,6 +117,7 @@ class Schedule:
                     trial=t.number,
                     n_reports=len(history.reports(t)),
                     params=dict(t.params),
+                    mate_weight=history.mate_weight(t),
                 )
                 for t in chain
             ),
@@ -119,6 +125,11 @@ class Schedule:
 
     def __len__(self) -> int:
         return len(self.steps)
+
+    @property
+    def is_averaged(self) -> bool:
+        """Whether a step started from weights that were averaged with a mate's."""
+        return any(step.mate_weight for step in self.steps)
 
     @property
     def n_epochs(self) -> int:
@@ -168,6 +179,8 @@ class Schedule:
                 "trial": step.trial,
                 "n_reports": step.n_reports,
                 "params": encode_params(step.params, self.distributions),
+                # Left out where it is 0: studies know the schedule that they replay by its digest.
+                **({"mate_weight": step.mate_weight} if step.mate_weight else {}),
             }
             for step in self.steps
         ]
@@ -237,9 +250,11 @@ def _decode_step(
         take(step, where, name, int) for name in ("generation", "trial", "n_reports")
     )
     params = take(step, where, "params", dict)
+    share = take(step, where, "mate_weight", float) if "mate_weight" in step else 0.0
     return ScheduleStep(
         generation=generation,
         trial=trial,
         n_reports=n_reports,
         params=decode_params(params, f"{where}.params", distributions),
+        mate_weight=share,
     )

@@ -30,12 +30,14 @@ from epbt_optuna._internal.optuna import (
     kept_with,
     make_room,
     read_study_attrs,
+    take_kept,
 )
 from epbt_optuna.checkpoints.misuse import warn_of_misuse
 from epbt_optuna.evolution import Evolution, Feasible
 from epbt_optuna.genome import contains, draw, own_value
 from epbt_optuna.population import Generations, Lineage
 from epbt_optuna.samplers.breeding import Breeding
+from epbt_optuna.samplers.comparing import warn_of_comparing_pruner
 from epbt_optuna.samplers.elites import TrainedElites
 from epbt_optuna.samplers.founders import FounderGenome, Founders, without_stop
 from epbt_optuna.samplers.inherited import Inherited
@@ -84,6 +86,7 @@ class GenerationSampler(Populations):
         self._elites = TrainedElites(generations)
         self._named = NamedVariables(named, self._founders.search_space)
         self._breeding = Breeding(evolution, self._founders, feasible, self._inherited)
+        self._recorded_in: StudyIdentity | None = None
         seed = secrets.randbits(128) if seed is None else int(seed)
         n_words = max(1, math.ceil(seed.bit_length() / 32))
         self._seed_words = [seed >> 32 * i & 0xFFFFFFFF for i in range(n_words)]
@@ -128,9 +131,10 @@ class GenerationSampler(Populations):
     ) -> dict[str, Any]:
         """Breed the genome from parent and mate, or draw a founder's, until it is feasible."""
         check_one_objective(self, study)
-        rng = self._rng(trial.number, _BREED)
+        # A generator that has bred is used up: who asks again needs one that begins anew.
+        rng = take_kept(trial, "rng") or self._rng(trial.number, _BREED)
         genome = self._breeding.genome(self, study, trial, search_space, rng)
-        keep_with(trial, genome)
+        keep_with(trial, genome=genome)
         params = {} if genome is None else genome.params
         return {
             name: params[name] if name in params else self._draw(trial, name, distribution)
@@ -151,9 +155,9 @@ class GenerationSampler(Populations):
         space that has changed.
         """
         check_one_objective(self, study)
-        if (genome := kept_with(trial, _NOT_SAMPLED)) is _NOT_SAMPLED:
+        if (genome := kept_with(trial, "genome", _NOT_SAMPLED)) is _NOT_SAMPLED:
             self.sample_relative(study, trial, {})  # a sampler around ours uses other objects
-            genome = kept_with(trial, None)
+            genome = kept_with(trial, "genome")
         if genome is not None and param_name in genome.params:
             value = genome.params[param_name]
             if isinstance(genome, FounderGenome):
@@ -173,6 +177,8 @@ class GenerationSampler(Populations):
     ) -> None:
         """Pass a founder's result on to the initial sampler, and look what the trial has saved."""
         warn_of_misuse(study, trial, state)
+        warn_of_comparing_pruner(study, trial, state)
+        self._named.warn(trial, state)
         initial_sampler = self._founders.sampler_for(trial)
         if initial_sampler is not None:
             initial_sampler.after_trial(without_stop(study), trial, state, values)
@@ -183,7 +189,9 @@ class GenerationSampler(Populations):
         check_one_objective(self, study)
         study_attrs = read_study_attrs(study)
         identity = StudyIdentity.drawn(study, trial.number, study_attrs)
-        self._generations.record(study, study_attrs)
+        if identity is not self._recorded_in:  # the same one: no attr of the study has changed
+            self._generations.record(study, study_attrs)
+            self._recorded_in = identity
         generation = self._generations.of(trial.number)
         if (initial_sampler := self._founders.sampler_for(trial)) is not None:
             initial_sampler.before_trial(without_stop(study), trial)
@@ -195,6 +203,9 @@ class GenerationSampler(Populations):
             lineage = choose_in_time(partial(self._select, study, trial, identity, lineage))
         LINEAGE.write_to_trial(study, trial, lineage.record(identity.token))
         make_room(trial)
+        # Just behind the one for selection: later, NumPy's code is out of the processor's caches,
+        # and a generator takes twice as long.
+        keep_with(trial, lineage=lineage, rng=self._rng(trial.number, _BREED))
 
     def _select(
         self, study: Study, trial: FrozenTrial, identity: StudyIdentity, founder: Lineage

@@ -62,7 +62,7 @@ class Populations(BaseGASampler):
 
         Raises:
             TypeError: `n_generations` is not an integer.
-            ValueError: `n_generations` is below 1.
+            ValueError: `n_generations` is below 1, or the study was begun with other generations.
 
         Example:
             ```python
@@ -73,6 +73,8 @@ class Populations(BaseGASampler):
         total = self._generations.n_trials(n_generations)
         if study is None:
             return total
+        # Another population counts other trials: it may find nothing missing, and nobody is told.
+        self._generations.record(study, dry_run=True)
         trials = study.get_trials(deepcopy=False)
         return max(0, total - sum(trial.state != TrialState.WAITING for trial in trials))
 

@@ -16,6 +16,7 @@ from epbt_optuna._internal.attrs import LINEAGE, PINNED, REPLAY_POSITION, REPLAY
 from epbt_optuna._internal.checks import check_integer, check_one_objective
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import fixed_params, read_study_attrs, read_system_attrs
+from epbt_optuna._internal.text import get_logger
 from epbt_optuna.genome import contains
 from epbt_optuna.lineage.schedule import Schedule, ScheduleStep
 from epbt_optuna.population import Generations, Lineage
@@ -23,6 +24,8 @@ from epbt_optuna.samplers.refusal import fail_refused
 from epbt_optuna.samplers.replayed import find_predecessor, has_position, is_recorded
 
 __all__ = ["ReplayPosition", "ReplaySampler"]
+
+_logger = get_logger("epbt_optuna.samplers")
 
 # Populations of one without elites: trial n is generation n, and breeds from the newest COMPLETE
 # trial. So who may still be a parent, which is what `CheckpointStore.collect` asks, is known.
@@ -59,6 +62,9 @@ class ReplaySampler(BaseSampler):
     `optuna.pruners.NopPruner` if the objective asks.) Networks are trained one after another:
     for several at once, give each worker a study of its own.
 
+    Weights that were averaged with a mate's (`inherit(trial, mate_weight=...)`) have a second
+    history, which no schedule has: a replay goes without it, and a warning says so.
+
     Each trial is a generation of one, so `ancestry` and the like read a replay too, and
     `CheckpointStore.collect` keeps the newest checkpoint, the best one, and that of every
     network's last step.
@@ -83,6 +89,13 @@ class ReplaySampler(BaseSampler):
     def __init__(self, schedule: Schedule) -> None:
         if not isinstance(schedule, Schedule):
             raise TypeError(f"`schedule` must be a Schedule but got {schedule!r}.")
+        if schedule.is_averaged:
+            _logger.warning(
+                "The schedule of study %r says what one line of parents trained with, but its "
+                "weights were averaged with those of mates: a replay cannot repeat that, and its "
+                "networks may be worse.",
+                schedule.study_name,
+            )
         self._schedule = schedule
         self._digest = hashlib.sha256(schedule.to_json().encode()).hexdigest()
 

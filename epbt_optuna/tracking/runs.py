@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from epbt_optuna._internal.attrs import DEVICE, ERROR, Attr, AttrError, pass_over
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.text import get_logger
+from epbt_optuna.checkpoints.mixed import Mixed
 from epbt_optuna.checkpoints.reports import Report
 from epbt_optuna.lineage import GenerationSummary
 from epbt_optuna.population import Generations, Lineage
@@ -101,7 +102,8 @@ class TrialRun(NamedTuple):
         parent = None if lineage is None else lineage.parent
         if reports is None:
             reports = [Report(*report) for report in sorted(trial.intermediate_values.items())]
-        tags, values = _tags(trial, generations, lineage), _values(trial, reports, start, end)
+        tags = _tags(trial, generations, identity, lineage)
+        values = _values(trial, reports, start, end)
         return cls(name, status, start, end, parent, params, tags, notes, values)
 
 
@@ -142,7 +144,10 @@ def leave_out(what: str, why: str) -> None:
 
 
 def _tags(
-    trial: FrozenTrial, generations: Generations | None, lineage: Lineage | None
+    trial: FrozenTrial,
+    generations: Generations | None,
+    identity: StudyIdentity,
+    lineage: Lineage | None,
 ) -> dict[str, str]:
     """Return lineage and state."""
     generation = None if generations is None else generations.of(trial.number)
@@ -161,6 +166,7 @@ def _tags(
         "epbt.parent_trial": None if lineage is None else lineage.parent,
         "epbt.mate_trial": None if lineage is None else lineage.mate,
         "epbt.elite": None if lineage is None else lineage.elite or None,
+        "epbt.mate_weight": _mate_weight(trial, identity),
         "epbt.state": trial.state.name,
         "epbt.started": started(trial) or None,
         "epbt.device": noted(DEVICE, "device"),
@@ -168,6 +174,16 @@ def _tags(
     }
     there = {name: value for name, value in ours.items() if value is not None}
     return _texts("tag", there, text_of)
+
+
+def _mate_weight(trial: FrozenTrial, identity: StudyIdentity) -> float | None:
+    """Return the mate's share in the weights that a trial started from, if it gave any."""
+    try:
+        mixed = Mixed.recorded(trial.number, trial.system_attrs, identity)
+    except AttrError as error:
+        pass_over(str(error))
+        return None
+    return None if mixed is None else mixed.weight
 
 
 def _values(

@@ -11,6 +11,7 @@ from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 
 from epbt_optuna import CheckpointStore, EPBTSampler, reopen, resume
+from epbt_optuna._internal.optuna import read_system_attrs, write_system_attr
 
 experimental = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 
@@ -164,3 +165,11 @@ def test_a_reopened_trial_is_itself_and_goes_on_from_its_last_partial_checkpoint
 def test_only_a_running_trial_can_be_reopened(study: optuna.Study) -> None:
     with pytest.raises(ValueError, match="`trial` must be RUNNING but trial 0 is COMPLETE"):
         reopen(study, study.trials[0])
+
+
+def test_a_history_of_retries_that_is_damaged_does_not_keep_a_trial_from_being_resumed() -> None:
+    study = optuna.create_study(sampler=EPBTSampler(2, seed=0))
+    write_system_attr(study, study.ask(), "retry_history", None)
+    resume(study, study.trials[0])
+    retry = study.ask()
+    assert read_system_attrs(study, retry)["retry_history"] == [0]

@@ -9,8 +9,11 @@ from pathlib import Path
 import optuna
 import pytest
 
+from epbt_optuna import EPBTSampler
+from epbt_optuna.journal import journal_storage
 from epbt_optuna.lineage import Schedule, ancestry
 from tests.cli.conftest import Epbt, open_database, open_journal, train
+from tests.lineage.studies import averaging
 from tests.servers import PostgresServer
 
 ROOT = Path(__file__).parents[2]
@@ -111,6 +114,23 @@ def test_a_picture_is_of_the_format_that_its_name_says(
     assert len(picture) > 10_000
 
 
+def test_all_pictures_are_made_at_once_and_those_of_losses_where_losses_evolved(
+    epbt: Epbt, trained: Path, tmp_path: Path
+) -> None:
+    result = epbt("plot", "all", trained / "study.log", "--out", tmp_path / "run.svg")
+    names = [f"run-{what}.svg" for what in ("lineage", "generations", "schedule", "losses")]
+    assert result.stdout == "".join(f"Wrote {tmp_path / name}.\n" for name in names)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    study = optuna.create_study(
+        storage=journal_storage(tmp_path / "other.log"), sampler=EPBTSampler(2)
+    )
+    study.optimize(lambda trial: trial.suggest_float("lr", 0, 1), n_trials=2)
+    result = epbt("plot", "all", tmp_path / "other.log", "--out", tmp_path / "other.svg")
+    assert result.exit_code == 0
+    assert "schedule" in result.stdout
+    assert "losses" not in result.stdout
+
+
 def test_a_column_that_does_not_fit_is_left_out_and_no_number_is_cut(
     epbt: Epbt, trained: Path
 ) -> None:
@@ -158,3 +178,15 @@ def test_help_says_what_each_command_does_and_gives_examples(epbt: Epbt) -> None
 def test_help_does_not_wait_for_optuna() -> None:
     script = "import sys, epbt_optuna.cli; assert 'optuna' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("options", [[], ["--all"]])
+def test_a_mate_that_gave_weights_has_a_mark_of_its_own_which_is_explained(
+    epbt: Epbt, tmp_path: Path, options: list[str]
+) -> None:
+    study = averaging(tmp_path / "checkpoints", storage=open_journal(tmp_path / "study.log"))
+    result = epbt("lineage", tmp_path / "study.log", *options)
+    mate = study.trials[10].system_attrs["epbt:lineage"]["mate"]
+    (line,) = (line for line in result.stdout.splitlines() if " 10 " in line)
+    assert f"⊕ {mate}" in line
+    assert "⊕ in place of × is a mate whose weights were averaged" in result.stdout

@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from epbt_optuna import CheckpointStore
+from epbt_optuna import CheckpointStore, EPBTSampler
 from epbt_optuna.integrations import TransformersCallback
 from tests.integrations.generations import AtOnce, family
 
@@ -75,11 +75,13 @@ def trainer_of(folder: Path, *callbacks: TrainerCallback, **settings: Any) -> Tr
 
 
 def train(
-    trial: optuna.Trial, folder: Path, **settings: Any
+    trial: optuna.Trial, folder: Path, mate_weight: float = 0.0, **settings: Any
 ) -> tuple[Trainer, Recorder, TransformersCallback]:
     recorder = Recorder()
     checkpoints = CheckpointStore(folder / "checkpoints")
-    callback = TransformersCallback(trial, checkpoints, monitor="eval_loss", steps=STEPS)
+    callback = TransformersCallback(
+        trial, checkpoints, monitor="eval_loss", steps=STEPS, mate_weight=mate_weight
+    )
     rate = trial.suggest_float("lr", 1e-3, 1.0)
     trainer = trainer_of(folder, recorder, callback, learning_rate=rate, **settings)
     trainer.train()
@@ -109,8 +111,33 @@ def test_the_child_starts_from_the_parent_with_its_own_rate_from_the_first_to_th
     assert second.state.epoch == pytest.approx(6 / 5)
 
 
+def test_a_child_may_start_between_its_parent_and_its_mate(tmp_path: Path) -> None:
+    study = optuna.create_study(sampler=EPBTSampler(2, n_elites=1, seed=0))
+    trained = []
+    for rate in (0.1, 0.02):
+        study.enqueue_trial({"lr": rate})
+        trial = study.ask()
+        trained.append(train(trial, tmp_path)[0])
+        study.tell(trial, rate)
+    child = study.ask()
+    _, recorder, _ = train(child, tmp_path, mate_weight=0.25)
+    lineage = study.trials[2].system_attrs["epbt:lineage"]
+    parent, mate = trained[lineage["parent"]], trained[lineage["mate"]]
+    for name, weights in parent.model.state_dict().items():
+        average = 0.75 * weights + 0.25 * mate.model.state_dict()[name]
+        assert torch.equal(recorder.first[name], average)
+    first, second = (t.optimizer.state[t.model.layer.weight]["exp_avg"] for t in (parent, mate))
+    assert recorder.first_moments is not None
+    assert torch.equal(recorder.first_moments, 0.75 * first + 0.25 * second)
+    with pytest.raises(ValueError, match="`mate_weight` must be in"):
+        train(child, tmp_path, mate_weight=1.5)
+
+
 def test_generations_under_the_same_hyperparameters_are_one_run(tmp_path: Path) -> None:
-    in_order = {"train_sampling_strategy": "sequential", "per_device_train_batch_size": 20}
+    in_order: dict[str, Any] = {
+        "train_sampling_strategy": "sequential",
+        "per_device_train_batch_size": 20,
+    }
     runs = [train(trial, tmp_path, **in_order) for _, trial in family(*[{"lr": 0.1}] * 4)]
     recorder = Recorder()
     whole = trainer_of(tmp_path, recorder, learning_rate=0.1, **in_order)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import optuna
 from optuna.trial import TrialState
 
-from epbt_optuna import EPBTSampler, PBTSampler
+from epbt_optuna import CheckpointStore, EPBTSampler, PBTSampler
 
-__all__ = ["BAD_STUDIES", "evolve", "objective", "only_failed"]
+__all__ = ["BAD_STUDIES", "averaging", "evolve", "objective", "only_failed"]
 
 Direction = Literal["maximize", "minimize"]
 
@@ -42,6 +43,34 @@ def evolve(
     sampler = sampler or EPBTSampler(8, seed=0)
     study = optuna.create_study(study_name="evolved", direction=direction, sampler=sampler)
     study.optimize(objective, n_trials=n_trials, catch=(ArithmeticError,))
+    return study
+
+
+def averaging(
+    folder: Path, sampler: EPBTSampler | None = None, *, storage: Any = None, n_trials: int = 12
+) -> optuna.Study:
+    """Run a study in which offspring with even numbers start from averages; its best is averaged.
+
+    By default of 4 individuals with 2 elites: generation 1 is trials 4 and 5.
+    """
+    import torch  # for those of this folder's tests that need it
+
+    checkpoints = CheckpointStore(folder)
+
+    def train(trial: optuna.Trial) -> float:
+        trial.suggest_float("rate", 0, 1)
+        checkpoints.inherit(trial, mate_weight=0.25 if trial.number % 2 == 0 else 0)
+        checkpoints.save(trial, {"w": torch.tensor([float(trial.number)])})
+        trial.report(trial.number, 0)
+        return trial.number + 100 * (trial.number % 2 == 0)
+
+    study = optuna.create_study(
+        study_name="averaging",
+        direction="maximize",
+        sampler=sampler or EPBTSampler(4, n_elites=2, seed=0),
+        storage=storage,
+    )
+    study.optimize(train, n_trials=n_trials)
     return study
 
 

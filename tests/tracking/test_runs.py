@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import optuna
 import pytest
@@ -18,6 +19,7 @@ from epbt_optuna.population import Generations
 from epbt_optuna.tracking import MLflowTracker
 from epbt_optuna.tracking.experiment import batches
 from epbt_optuna.tracking.runs import TrialRun, text_of, user_tag, valid_key
+from tests.lineage.studies import averaging
 
 START = datetime(2026, 1, 1)
 NOBODY = StudyIdentity.of(optuna.create_study())
@@ -116,6 +118,18 @@ def test_where_case_is_ignored_a_name_with_capitals_or_accents_has_a_hash(name: 
     key = valid_key(name, keeps_case=False)
     _validate_metric_name(key)  # type: ignore[no-untyped-call]
     assert key == name if name == "lr" else re.fullmatch(f"{name}_[0-9a-f]{{8}}", key)
+
+
+def test_a_run_says_how_much_of_its_weights_are_the_mates(tmp_path: Path) -> None:
+    study = averaging(tmp_path)
+    identity = StudyIdentity.of(study)
+    tags = [TrialRun.of(trial, None, identity).tags for trial in study.trials]
+    assert [t.get("epbt.mate_weight") for t in tags] == [None] * 4 + ["0.25", None] * 4
+    damaged = study.trials[6]
+    damaged.system_attrs = {**damaged.system_attrs, "epbt:mixed": "0.25"}
+    content = TrialRun.of(damaged, None, identity)  # and the rest is there
+    assert "epbt.mate_weight" not in content.tags
+    assert content.tags["epbt.mate_trial"] == tags[6]["epbt.mate_trial"]
 
 
 def test_a_users_tag_cannot_take_the_place_of_mlflows_or_ours() -> None:

@@ -40,6 +40,7 @@ class LineageNode(NamedTuple):
         params: Its params.
         parent: Number of the trial whose weights it inherited, or None.
         mate: Number of the other parent in crossover, or None.
+        mate_weight: The mate's share in the weights that it started from.
         is_elite: Whether it is its parent, an elite that goes on training.
         last_generation: The last one after which it is alive; its own if it never survived one.
         is_best: Whether it is the study's best trial.
@@ -54,6 +55,7 @@ class LineageNode(NamedTuple):
     params: dict[str, Any]
     parent: int | None
     mate: int | None
+    mate_weight: float
     is_elite: bool
     last_generation: int
     is_best: bool
@@ -69,7 +71,8 @@ class LineageInfo(NamedTuple):
         nodes: The trials, by number.
         n_rows: How many rows there are.
         inheritance: From parents to children who are others.
-        crossover: From mates to children.
+        crossover: From mates to children that have none of their weights.
+        averaging: From mates to children whose weights were averaged with theirs.
         survival: Elites, through the generations that they survive.
         best_ancestry: One line, from a founder to the best trial; empty where there is none.
         colour_range: Values at the two ends of the colour scale: the least and the greatest
@@ -83,6 +86,7 @@ class LineageInfo(NamedTuple):
     n_rows: int
     inheritance: list[list[Place]]
     crossover: list[list[Place]]
+    averaging: list[list[Place]]
     survival: list[list[Place]]
     best_ancestry: list[Place]
     colour_range: tuple[float, float]
@@ -131,6 +135,14 @@ def lineage_info(study: Study) -> LineageInfo:
     graph = lineage_graph(study)
     maximize = graph.graph["direction"] == "maximize"
     nodes = _placed([_node(graph, number) for number in sorted(graph)], maximize)
+    crossover, averaging = (
+        [
+            _edge(nodes[n.mate], n)
+            for n in nodes
+            if n.mate is not None and bool(n.mate_weight) is is_in
+        ]
+        for is_in in (False, True)
+    )
     return LineageInfo(
         study_name=graph.graph["study_name"],
         maximize=maximize,
@@ -139,7 +151,8 @@ def lineage_info(study: Study) -> LineageInfo:
         inheritance=[
             _edge(nodes[n.parent], n) for n in nodes if n.parent is not None and not n.is_elite
         ],
-        crossover=[_edge(nodes[n.mate], n) for n in nodes if n.mate is not None],
+        crossover=crossover,
+        averaging=averaging,
         survival=[
             [(n.generation, n.row), (n.last_generation, n.row)]
             for n in nodes
@@ -154,6 +167,7 @@ def lineage_info(study: Study) -> LineageInfo:
 def _node(graph: networkx.DiGraph, number: int) -> LineageNode:
     attributes = graph.nodes[number]
     relatives = {edge["kind"]: other for other, _, edge in graph.in_edges(number, data=True)}
+    mate = relatives.get("crossover")
     survives_until = attributes["survives_until"]
     return LineageNode(
         number=number,
@@ -163,7 +177,8 @@ def _node(graph: networkx.DiGraph, number: int) -> LineageNode:
         value=attributes["value"],
         params=attributes["params"],
         parent=relatives.get("weights"),
-        mate=relatives.get("crossover"),
+        mate=mate,
+        mate_weight=0.0 if mate is None else graph.edges[mate, number]["mate_weight"],
         is_elite=attributes["elite"],
         last_generation=attributes["generation"] if survives_until is None else survives_until,
         is_best=attributes["best"],

@@ -43,8 +43,9 @@ def plot_lineage(study: Study) -> go.Figure:
     cross on the way into a generation. Founders are ordered by fitness, the fittest on top. The
     colour is the fitness, light for the fittest in both directions of a study; a few individuals
     that are much less fit than all others share the darkest. The line of weights that leads to
-    the best trial stands out, and crossover (from the mate) is dotted. Click on the legend to
-    hide a kind of line; hover over a trial for its value, its params and its parents.
+    the best trial stands out, and crossover (from the mate) is dotted, or dashed where the mate
+    gave weights, too. Click on the legend to hide a kind of line; hover over a trial for its
+    value, its params and its parents.
 
     Args:
         study: A study that a sampler of ours has bred in; its trials may be in any state.
@@ -63,6 +64,12 @@ def _figure(info: LineageInfo) -> go.Figure:
     figure = require("plotly.graph_objects").Figure()
     lines: list[tuple[str, list[list[Place]], float, dict[str, Any]]] = [
         ("crossover, from the mate", info.crossover, 0.35, {"color": GREY, "dash": "dot"}),
+        (
+            "crossover and weights, from the mate",
+            info.averaging,
+            0.5,
+            {"color": INK, "dash": "dash"},
+        ),
         ("weights, from the parent", info.inheritance, 0.4, {"color": INK}),
         ("survives as an elite", info.survival, 1, {"color": FAINT, "width": 4}),
         ("ancestry of the best", [info.best_ancestry], 1, {"color": BEST, "width": 4}),
@@ -155,7 +162,7 @@ def _hover_text(node: LineageNode) -> str:
     lines = [
         f"<b>trial {node.number}</b>, generation {node.generation}, {node.state}",
         f"value: {number_text(node.value)}",
-        f"parent: {_name(node.parent)}, mate: {_name(node.mate)}",
+        f"parent: {_name(node.parent)}, mate: {_name(node.mate)}{_share_text(node)}",
     ]
     if node.is_elite:
         lines.append("an elite that goes on training")
@@ -173,6 +180,10 @@ def _hover_text(node: LineageNode) -> str:
 
 def _name(number: int | None) -> str:
     return "none" if number is None else f"trial {number}"
+
+
+def _share_text(node: LineageNode) -> str:
+    return f" ({node.mate_weight:.3g} of the weights)" if node.mate_weight else ""
 
 
 def _param_text(value: Any) -> str:

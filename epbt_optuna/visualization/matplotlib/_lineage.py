@@ -57,6 +57,11 @@ def _draw_lines(axes: Axes, info: LineageInfo) -> None:
             info.crossover,
             {"color": GREY, "alpha": 0.4, "linestyle": ":"},
         ),
+        (
+            "crossover and weights, from the mate",
+            info.averaging,
+            {"color": INK, "alpha": 0.5, "linestyle": "--"},
+        ),
         ("weights, from the parent", info.inheritance, {"color": INK, "alpha": 0.45}),
         ("survives as an elite", info.survival, {"color": FAINT, "linewidth": 3}),
         ("ancestry of the best", [info.best_ancestry], {"color": BEST, "linewidth": 3}),
