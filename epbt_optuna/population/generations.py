@@ -152,6 +152,7 @@ class Generations:
 
         If elites go on training, those are the first k of every generation but the first.
         """
+        if not self.train_elites:
+            return False
         generation = self.of(number)
-        place = number - self.n_trials(generation)
-        return self.train_elites and generation > 0 and place < self.n_elites
+        return generation > 0 and number - self.n_trials(generation) < self.n_elites

@@ -165,7 +165,13 @@ def test_batches_and_a_loop_give_the_same_study(
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: EPBTSampler(6, n_elites=3, seed=0), lambda: PBTSampler(6, seed=0)]
+    "make",
+    [
+        lambda: EPBTSampler(6, n_elites=3, seed=0),
+        lambda: EPBTSampler(6, n_elites=3, train_elites=True, fitness_smoothing=0.5, seed=0),
+        lambda: PBTSampler(6, seed=0),
+    ],
+    ids=["EPBT", "trained elites", "PBT"],
 )
 def test_a_study_goes_from_batches_to_a_loop_and_back(
     data: tuple[Tensor, Tensor], tmp_path: Path, make: Callable[[], EPBTSampler | PBTSampler]
