@@ -14,9 +14,11 @@ import mmap
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from optuna import Study
 from optuna.storages import JournalStorage
 from optuna.storages.journal import (
     BaseJournalBackend,
@@ -24,13 +26,14 @@ from optuna.storages.journal import (
     JournalFileOpenLock,
 )
 
+from epbt_optuna._internal.optuna import journal_of
 from epbt_optuna._internal.paths import local_path
 from epbt_optuna._internal.text import get_logger
 
 if os.name == "posix":
     import fcntl
 
-__all__ = ["JournalLock", "journal_storage"]
+__all__ = ["JournalLock", "journal_storage", "synchronized_once"]
 
 _START = b'{"op_code":'  # of each line that Optuna writes
 _LONGEST_FIRST_LINE = 1 << 20
@@ -68,6 +71,21 @@ def journal_storage(path: str | os.PathLike[str]) -> JournalStorage:
     return JournalStorage(JournalFileBackend(file, lock_obj=JournalFileOpenLock(file)))
 
 
+@contextmanager
+def synchronized_once(study: Study) -> Iterator[None]:
+    """Synchronise the study's journal once, when the block ends, and not at each line of it.
+
+    For what one process writes about many trials in a row. A power cut may undo all of it, from the
+    first line that did not reach the disk. Storages of other kinds are left alone.
+    """
+    backend = journal_of(study)
+    if not isinstance(backend, _JournalFile):
+        yield
+        return
+    with backend.synchronized_once():
+        yield
+
+
 class _JournalFile(BaseJournalBackend):
     """A journal file as Optuna writes it, locked by `JournalLock`, synchronised where it matters.
 
@@ -78,6 +96,7 @@ class _JournalFile(BaseJournalBackend):
         self._path = path
         self._lock = JournalLock(path)
         self._n_read = self._offset = 0  # lines handed out, and where the next one begins
+        self._n_blocks = 0  # that synchronise in the end
         os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o666))
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
@@ -113,7 +132,19 @@ class _JournalFile(BaseJournalBackend):
         with self._lock as descriptor:
             while data:  # all of it at once, but for a file system that is full
                 data = data[os.write(descriptor, data) :]
-            if not all("param_name" in log or "intermediate_value" in log for log in logs):
+            goes_on = all("param_name" in log or "intermediate_value" in log for log in logs)
+            if not goes_on and not self._n_blocks:
+                os.fsync(descriptor)
+
+    @contextmanager
+    def synchronized_once(self) -> Iterator[None]:
+        """Synchronise the file when the block ends, however it does; blocks may be nested."""
+        self._n_blocks += 1
+        try:
+            yield
+        finally:
+            self._n_blocks -= 1
+            with self._lock as descriptor:
                 os.fsync(descriptor)
 
 

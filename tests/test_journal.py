@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import optuna
@@ -15,8 +16,8 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from epbt_optuna import EPBTSampler, journal
-from epbt_optuna.journal import JournalLock, journal_storage
+from epbt_optuna import EPBTSampler, ask_generation, journal
+from epbt_optuna.journal import JournalLock, journal_storage, synchronized_once
 
 LINE = b'{"op_code":0,"worker_id":"w","study_name":"s","directions":[1]}\n'
 
@@ -193,6 +194,33 @@ def test_variables_and_reports_are_synchronised_with_the_next_attr_or_the_trials
     step = "tell"
     study.tell(trial, 0.5)
     assert calls == ["ask", "ask", "attr", "tell"]  # the trial itself, and its lineage
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_block_is_synchronised_once_however_it_ends(
+    path: Path, monkeypatch: pytest.MonkeyPatch, raises: bool
+) -> None:
+    storage, sampler = journal_storage(path), EPBTSampler(4, seed=0)
+    study = optuna.create_study(storage=storage, sampler=sampler, study_name="study")
+    written: list[int] = []
+    synchronised = os.fsync
+
+    def note(descriptor: int) -> None:
+        written.append(len(_read_anew(path).trials))
+        synchronised(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    with suppress(KeyboardInterrupt), synchronized_once(study):
+        with synchronized_once(study):
+            trials = ask_generation(study)
+        del written[:]
+        study.tell(trials[0], 0.5)
+        if raises:
+            raise KeyboardInterrupt
+        study.tell(trials[1], 0.5)
+    assert written == [4]
+    study.tell(trials[2], 0.5)
+    assert len(written) == 2
 
 
 def test_workers_on_optunas_backend_and_on_ours_see_the_same_study(path: Path) -> None:

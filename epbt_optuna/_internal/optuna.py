@@ -16,7 +16,7 @@ from optuna.distributions import (
     _convert_old_distribution_to_new_distribution,
 )
 from optuna.samplers import BaseSampler, PartialFixedSampler
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -80,6 +80,12 @@ def make_sqlite_path_absolute(study: Study) -> None:
 def backend_of(storage: BaseStorage) -> Any:
     """Return the relational storage behind Optuna's cache, or the storage itself."""
     return storage._backend if isinstance(storage, _CachedStorage) else storage
+
+
+def journal_of(study: Study) -> Any:
+    """Return what the study's `JournalStorage` writes through; None for other storages."""
+    storage = storage_of(study)
+    return storage._backend if isinstance(storage, JournalStorage) else None
 
 
 def study_id_of(study: Study) -> int:

@@ -26,6 +26,7 @@ from epbt_optuna._internal.text import cut, get_logger
 from epbt_optuna.batched.generation import Generation
 from epbt_optuna.batched.members import numbers
 from epbt_optuna.checkpoints.store import CheckpointStore
+from epbt_optuna.journal import synchronized_once
 from epbt_optuna.parallel.driver import Callback
 from epbt_optuna.parallel.interrupts import Interrupts
 from epbt_optuna.parallel.progress import Progress
@@ -116,7 +117,9 @@ class Driver:
                 the sampler or the storage raises. What is RUNNING then, the next call goes on with.
         """
         while self._goes_on():
-            self._train(self._next_batch())
+            with synchronized_once(self._study):
+                trials = self._next_batch()
+            self._train(trials)
 
     def _goes_on(self) -> bool:
         if stop_requested(self._study) or time.monotonic() >= self._deadline:
@@ -151,9 +154,10 @@ class Driver:
         began = time.monotonic()
         generation = Generation(trials, checkpoints=self._checkpoints, device=self._device)
         outcome = self._run(generation)
-        for i, is_alive in enumerate(generation.alive.tolist()):
-            if is_alive:
-                self._tell(trials[i], outcome.values[i], outcome.state, outcome.failure)
+        with synchronized_once(self._study):
+            for i, is_alive in enumerate(generation.alive.tolist()):
+                if is_alive:
+                    self._tell(trials[i], outcome.values[i], outcome.state, outcome.failure)
         if outcome.failure is not None:
             _logger.warning("%s failed: %s", _named(trials), outcome.failure)
         ended = [read_existing(self._study, trial.number) for trial in trials]

@@ -16,6 +16,7 @@ from epbt_optuna.batched.inheritance import inherit_all, splitter
 from epbt_optuna.batched.members import numbers, parts
 from epbt_optuna.batched.suggestions import Suggestions
 from epbt_optuna.checkpoints.store import CheckpointStore
+from epbt_optuna.journal import synchronized_once
 from epbt_optuna.population import Generations
 
 __all__ = ["Generation"]
@@ -200,13 +201,14 @@ class Generation(Suggestions):
         A trial may be ended from outside at any moment, by a user say. Then the storage refuses
         what is written to it: nobody else is to suffer for that.
         """
-        for i, trial in enumerate(self.trials):
-            if not self._alive[i]:
-                continue
-            try:
-                act(i, trial)
-            except Exception:
-                now = read_trial(trial.study, trial.number)
-                if now is None or not now.state.is_finished():
-                    raise
-                self._alive[i] = False
+        with synchronized_once(self.trials[0].study):
+            for i, trial in enumerate(self.trials):
+                if not self._alive[i]:
+                    continue
+                try:
+                    act(i, trial)
+                except Exception:
+                    now = read_trial(trial.study, trial.number)
+                    if now is None or not now.state.is_finished():
+                        raise
+                    self._alive[i] = False
