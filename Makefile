@@ -30,12 +30,8 @@ format: .venv/installed
 docs: .venv/installed ## build the documentation site into site/; a broken link is an error
 	$(BIN)/mkdocs build --strict
 
-bench: .venv/installed ## figures, never pass or fail
+bench: .venv/installed ## docs/benchmarks.md: figures beside every rival's; nothing passes or fails
 	$(BIN)/python -m tests.benchmarks
-	$(BIN)/python -m tests.benchmarks.parallel
-	$(BIN)/python -m tests.benchmarks.tracking
-	$(BIN)/python -m tests.benchmarks.ray_tune
-	$(BIN)/python -m tests.benchmarks.data_loading
 
 drill: .venv/installed ## kill, crowd and outlast runs for two hours (needs PostgreSQL)
 	$(BIN)/python -m tests.drills
