@@ -19,7 +19,7 @@ from torchvision import transforms
 from examples.label_noise import Part
 from examples.paper.data import MAX_SHIFT, augment, normaliser
 from examples.paper.models import make_network
-from tests.benchmarks.measure import Benchmark, figures, interleaved
+from tests.benchmarks.measure import figures, interleaved
 from tests.benchmarks.table import Case, Table
 
 BATCH_SIZE = 128
@@ -88,5 +88,5 @@ def bench_data_loading(quick: bool) -> Table:
 
 
 BENCHMARKS = {
-    "data-loading": Benchmark(bench_data_loading, "a DataLoader beside batches of tensors"),
+    "data-loading": bench_data_loading,
 }

@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812, PyTorch's own name for it
 from epbt_optuna import TaylorGLOLoss
 from examples.label_noise import mlp
 from examples.paper.models import make_network
-from tests.benchmarks.measure import Benchmark, figures, interleaved
+from tests.benchmarks.measure import figures, interleaved
 from tests.benchmarks.table import Case, Table
 
 THETA = (0.4, -0.3, 1.2, 2.0, -3.0, 4.0, -1.5, 0.7)
@@ -118,6 +118,6 @@ def bench_training_step(quick: bool) -> Table:
 
 
 BENCHMARKS = {
-    "loss": Benchmark(bench_loss, "TaylorGLO beside cross-entropy"),
-    "training-step": Benchmark(bench_training_step, "the loss's share of a step of training"),
+    "loss": bench_loss,
+    "training-step": bench_training_step,
 }

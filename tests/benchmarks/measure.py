@@ -8,28 +8,14 @@ import platform
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
-from tests.benchmarks.table import Figure, Table
+from tests.benchmarks.table import Figure
 
 _ALWAYS = ("epbt-optuna", "numpy", "optuna")
 _IF_USED = ("cmaes", "mlflow", "ray", "torch", "torchvision", "triton")
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """Something to measure.
-
-    Attributes:
-        run: Measures; its argument is whether to do so at the smallest size, in seconds.
-        what: A line for the list of them.
-    """
-
-    run: Callable[[bool], Table]
-    what: str
 
 
 def seconds(call: Callable[[], object]) -> float:

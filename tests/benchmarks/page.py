@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from tests.benchmarks.table import QUARTILES_FROM, Case, Figure, Table, read_tables
+from tests.benchmarks.table import NO_RATIOS, QUARTILES_FROM, Case, Figure, Table, read_tables
 
 TEMPLATE = Path(__file__).with_name("page.md")
 JSON, PAGE, PICTURES = "benchmarks.json", "benchmarks.md", "pictures"
@@ -65,13 +65,14 @@ def ratios(table: Table) -> str:
     yardsticks = {table.over[way] for way in ways}
     common = f", each over {next(iter(yardsticks))}" if len(yardsticks) == 1 else ""
     labels = {way: way if common else f"{way} / {table.over[way]}" for way in ways}
-    measured = replace(table, cases=tuple(case for case in table.cases if case.unit))
+    shown = tuple(case for case in table.cases if case.unit not in NO_RATIOS)
 
     def cell(case: Case, way: str) -> str:
         ratio = table.ratio(case, way)
         return "" if ratio is None else f"**{number(ratio)}**"
 
-    return f"{table.title}, ratios of medians{common}:\n\n{grid(measured, labels, cell)}"
+    rows = grid(replace(table, cases=shown), labels, cell)
+    return f"{table.title}, ratios of medians{common}:\n\n{rows}"
 
 
 def medians(table: Table) -> str:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from epbt_optuna import EPBTSampler
 from epbt_optuna.journal import journal_storage
 from epbt_optuna.parallel import optimize
-from tests.benchmarks.measure import Benchmark, figures, seconds
+from tests.benchmarks.measure import figures, seconds
 from tests.benchmarks.table import Case, Table
 
 EngineName = Literal["process", "ray", "thread"]
@@ -176,6 +176,6 @@ def bench_barrier(quick: bool) -> Table:
 
 
 BENCHMARKS = {
-    "workers": Benchmark(bench_workers, "one and two threads, processes, Ray tasks"),
-    "barrier": Benchmark(bench_barrier, "waiting with and without a barrier"),
+    "workers": bench_workers,
+    "barrier": bench_barrier,
 }

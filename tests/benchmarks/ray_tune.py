@@ -46,7 +46,7 @@ from tqdm import tqdm
 from epbt_optuna import CheckpointStore, PBTSampler
 from epbt_optuna.journal import journal_storage
 from epbt_optuna.parallel import optimize
-from tests.benchmarks.measure import Benchmark, figures
+from tests.benchmarks.measure import figures
 from tests.benchmarks.table import Case, Table
 
 RIVAL = "Ray Tune"
@@ -219,15 +219,20 @@ def ray_tune(folder: str, run: Run, *, synchronous: bool, at_a_time: int) -> flo
     return ticking.clock.milliseconds
 
 
-def bench_member_iteration(quick: bool) -> Table:
-    """Time all ways, in turns, in the folder for temporary files."""
+def start_ray(n_workers: int) -> None:
+    """Start a cluster of so many cores."""
     ray.init(
         "local",
-        num_cpus=N_WORKERS,
+        num_cpus=n_workers,
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,
     )
+
+
+def bench_member_iteration(quick: bool) -> Table:
+    """Time all ways, in turns, in the folder for temporary files."""
+    start_ray(N_WORKERS)
     run = Run(2, 2, 1_000) if quick else Run()
     ways: dict[str, Callable[[str], float]] = {"study.optimize": partial(ours, run=run)}
     modes = {"asynchronous": False, "synchronous": True}
@@ -254,5 +259,5 @@ def bench_member_iteration(quick: bool) -> Table:
 
 
 BENCHMARKS = {
-    "member-iteration": Benchmark(bench_member_iteration, "a member-iteration, beside Ray Tune"),
+    "member-iteration": bench_member_iteration,
 }

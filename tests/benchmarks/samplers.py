@@ -23,7 +23,7 @@ from epbt_optuna.lineage import (
     lineage_graph,
     summarize_generations,
 )
-from tests.benchmarks.measure import Benchmark, figures, interleaved, seconds
+from tests.benchmarks.measure import figures, interleaved, seconds
 from tests.benchmarks.table import Case, Table
 
 N_TRIALS_OF_THE_PAPER = 520
@@ -96,6 +96,6 @@ def bench_lineage(quick: bool) -> Table:
 
 
 BENCHMARKS = {
-    "ask-tell": Benchmark(bench_ask_and_tell, "the samplers beside Optuna's"),
-    "lineage": Benchmark(bench_lineage, "reading the lineage of 520 trials"),
+    "ask-tell": bench_ask_and_tell,
+    "lineage": bench_lineage,
 }

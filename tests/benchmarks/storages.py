@@ -19,7 +19,7 @@ from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from epbt_optuna import CheckpointStore, EPBTSampler
 from epbt_optuna.journal import journal_storage
 from epbt_optuna.parallel import optimize
-from tests.benchmarks.measure import Benchmark, figures
+from tests.benchmarks.measure import figures
 from tests.benchmarks.parallel import ALONE, EngineName
 from tests.benchmarks.table import Case, Figure, Table
 from tests.servers import postgres_programs, postgres_server
@@ -149,6 +149,6 @@ def bench_driver(quick: bool) -> Table:
 
 
 BENCHMARKS = {
-    "storage-calls": Benchmark(bench_storage_calls, "what a trial asks of the storage"),
-    "driver": Benchmark(bench_driver, "trials a second of one driver"),
+    "storage-calls": bench_storage_calls,
+    "driver": bench_driver,
 }

@@ -10,8 +10,11 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-QUARTILES_FROM = 10
+QUARTILES_FROM = 20
 """From so many samples on the spread is the middle half of them, below it all of them."""
+
+
+NO_RATIOS = ("", "%")
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ class Case:
     """One setting, in which all ways took turns.
 
     Attributes:
-        unit: Of the figures: `"ms"`, `"samples/s"`; empty for what has no ratios.
+        unit: Of the figures: `"ms"`, `"samples/s"`. Shares, in `"%"`, and what has no unit at all
+            have no ratios.
         figures: By way.
         remark: What else is to be said of it, such as a verdict.
     """
@@ -86,7 +90,7 @@ class Table:
     def ratio(self, case: Case, way: str) -> float | None:
         """Return the median over that of the way it is compared with, where there are both."""
         own, other = case.figures.get(way), case.figures.get(self.over.get(way, ""))
-        if not case.unit or own is None or other is None:
+        if case.unit in NO_RATIOS or own is None or other is None:
             return None
         if own.median is None or not other.median:
             return None

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.__main__ import MODULES, main, make
+from tests.benchmarks.__main__ import MODULES, main
+from tests.benchmarks.making import make
 from tests.benchmarks.measure import figures, interleaved, machine
 from tests.benchmarks.page import JSON, PAGE, names_in_template, page, picture_of, write_page
 from tests.benchmarks.table import Case, Figure, Table, read_tables, write_table
@@ -28,7 +29,7 @@ ON_MLFLOW = {"tracking", "tracking-close", "tracking-memory"}
 TABLE = Table(
     title="An example",
     cases=(
-        Case("small", "ms", {"ours": Figure(3.14, 3.0, 3.5, 12), "theirs": Figure(6.28, 6, 7, 12)}),
+        Case("small", "ms", {"ours": Figure(3.14, 3.0, 3.5, 20), "theirs": Figure(6.28, 6, 7, 20)}),
         Case(
             "large", "ms", {"ours": Figure(2718, 99, 9999, 5), "theirs": Figure(None, 4, None, 5)}
         ),
@@ -53,7 +54,7 @@ def check(path: Path, name: str) -> None:
 @pytest.mark.filterwarnings("ignore")  # of more workers than trials
 @pytest.mark.parametrize("name", sorted(set(MODULES) - OF_RAY - ON_MLFLOW))
 def test_a_benchmark_runs_at_its_smallest_size(name: str, tmp_path: Path) -> None:
-    make(name, tmp_path, quick=True)
+    make("python -m ours", MODULES[name], name, tmp_path, quick=True)
     check(tmp_path / JSON, name)
 
 
@@ -66,7 +67,7 @@ def test_a_benchmark_of_the_tracker_runs_at_its_smallest_size(
     monkeypatch.setattr(
         "tests.benchmarks.tracking.make_database", partial(shutil.copy, empty_database)
     )
-    make(name, tmp_path, quick=True)
+    make("python -m ours", MODULES[name], name, tmp_path, quick=True)
     check(tmp_path / JSON, name)
 
 
@@ -86,7 +87,7 @@ def test_the_page_says_what_the_json_does(tmp_path: Path) -> None:
     assert "| ours | **0.50** |  |" in text  # no ratio where a median is missing
     assert "| ours | 3.14 (3.00 – 3.50) | 2,718 (99.0 – 9,999) |" in text
     assert "| theirs | 6.28 (6.00 – 7.00) | ∞ (4.00 – ∞) |" in text
-    assert "Medians, ms (least and most or quartiles; n = 5 to 12)" in text
+    assert "Medians, ms (least and most or quartiles; n = 5 to 20)" in text
     assert (
         "`python -m tests.benchmarks loss`, 2026-01-02. CPU Abacus, cores 2. Python 3.14.1." in text
     )

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from epbt_optuna import EPBTSampler
 from epbt_optuna.journal import journal_storage
 from epbt_optuna.tracking import MLflowTracker
-from tests.benchmarks.measure import Benchmark, figures, seconds
+from tests.benchmarks.measure import figures, seconds
 from tests.benchmarks.table import Case, Figure, Table
 from tests.tracking.servers import MLflowServer, make_database
 
@@ -253,7 +253,7 @@ def runs_of(study: optuna.Study, uri: str) -> list[tuple[dict[str, str], str]]:
 
 
 BENCHMARKS = {
-    "tracking": Benchmark(bench_training, "training beside MLflow's delivery"),
-    "tracking-memory": Benchmark(bench_memory, "what the tracker keeps in memory"),
-    "tracking-close": Benchmark(bench_close, "delivery, beside MLflow's own client"),
+    "tracking": bench_training,
+    "tracking-memory": bench_memory,
+    "tracking-close": bench_close,
 }
