@@ -23,6 +23,7 @@ __all__ = [
     "CHECKPOINT",
     "CONTINUED",
     "DEVICE",
+    "DRIVEN",
     "ERROR",
     "FORMER_PREFIX",
     "GENERATIONS",
@@ -226,3 +227,9 @@ DEVICE = Attr("epbt:device", str)
 
 ERROR = Attr("epbt:error", str)
 """Why a trial of `parallel.optimize` failed; by its worker or the driver, before it is told."""
+
+DRIVEN = Attr(
+    "epbt:driven",
+    {"number": (int,), "host": (str,), "process": (int,), "start": (str,), "call": (str,)},
+)
+"""Which process trains the trial as one of a batch; by `batched.optimize`, when it has asked it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import operator
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any, SupportsIndex
@@ -22,6 +22,7 @@ __all__ = [
     "check_probability",
     "check_share",
     "check_state_dict",
+    "checked_catch",
     "name_of",
 ]
 
@@ -122,3 +123,14 @@ def name_of(function: Any) -> str:
     while isinstance(function, partial):
         function = function.func
     return str(getattr(function, "__qualname__", type(function).__qualname__))
+
+
+def checked_catch(
+    catch: Iterable[type[Exception]] | type[Exception],
+) -> tuple[type[Exception], ...]:
+    """Return the classes in `catch`, or raise unless they are subclasses of `Exception`."""
+    types: tuple[Any, ...] = tuple(catch) if isinstance(catch, Iterable) else (catch,)
+    for kind in types:
+        if not isinstance(kind, type) or not issubclass(kind, Exception):
+            raise TypeError(f"`catch` must name subclasses of Exception but got {kind!r}.")
+    return types

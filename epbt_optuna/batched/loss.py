@@ -47,8 +47,7 @@ def cross_entropy(
     if logits.ndim < 3:
         raise ValueError(f"`logits` must have shape (P, N, ..., C) but got {tuple(logits.shape)}.")
     n, n_classes = len(logits), logits.shape[-1]
-    labels = target.value if isinstance(target, Each) else target
-    check_target(labels, logits if isinstance(target, Each) else logits[0], -1, ignore_index)
+    labels = check_target(target, logits, -1, ignore_index, members=True)
     if not isinstance(target, Each):
         labels = labels.expand(n, *labels.shape)
     is_index = not labels.is_floating_point()

@@ -66,7 +66,7 @@ def check_networks(networks: Sequence[nn.Module]) -> None:
         for path, module in network.named_modules():
             for reason in _reasons(module):
                 raise ValueError(
-                    f"`build` must make networks that can be stacked but {_place(path, module)}"
+                    f"`build` must make networks that can be stacked but {_place(path, module)} "
                     f"{reason}."
                 )
     for i, network in enumerate(networks[1:], 1):
@@ -76,24 +76,24 @@ def check_networks(networks: Sequence[nn.Module]) -> None:
 def _reasons(module: nn.Module) -> Iterator[str]:
     """Yield why a module cannot be computed for all members at once."""
     if isinstance(module, LazyModuleMixin):
-        yield " has no shapes yet: call the network once before `build` returns it"
+        yield "has no shapes yet: call the network once before `build` returns it"
     if parametrize.is_parametrized(module):
-        yield ", whose weights are computed from others (weight or spectral norm)"
+        yield "computes its weights from others, as weight and spectral norm do"
     for name in _HOOKS:
         if getattr(module, name, None):
-            yield f", which has hooks ({name.lstrip('_')}; weight and spectral norm are such)"
+            yield f"has hooks ({name.lstrip('_')}), as weight and spectral norm have"
     torchs = next(cls for cls in type(module).__mro__ if cls.__module__.split(".")[0] == "torch")
     if torchs is not nn.Module and torchs not in TRIED:
-        yield ", which nobody has tried, or `torch.func.vmap` cannot compute"
+        yield "is of a class that nobody has tried, or that `torch.func.vmap` cannot compute"
     for cls, rule, reason in _CONDITIONS:
         if isinstance(module, cls) and rule(module):
             yield reason
     if type(module).get_extra_state is not nn.Module.get_extra_state:
-        yield ", which has an extra state, and that is no tensor to stack"
+        yield "has an extra state, which is no tensor to stack"
     for name, value in _own_attributes(module):
         if _holds_tensors(value):
             yield (
-                f" holds tensors or modules in `{name}` that are not registered: use "
+                f"holds tensors or modules in `{name}` that are not registered: use "
                 "`register_buffer`, `ParameterList` or `ModuleList`"
             )
 
@@ -102,14 +102,14 @@ _CONDITIONS: tuple[tuple[type[nn.Module], Callable[[Any], bool], str], ...] = (
     (
         nn.modules.batchnorm._NormBase,
         lambda module: module.track_running_stats and module.momentum is None,
-        " with `momentum=None`, whose count of batches `torch.func.vmap` cannot read",
+        "has `momentum=None`, which needs a count of batches that `torch.func.vmap` cannot read",
     ),
     (
         nn.Embedding,
         lambda module: module.max_norm is not None,
-        " with `max_norm`, which `torch.func.vmap` cannot compute",
+        "has `max_norm`, which `torch.func.vmap` cannot compute",
     ),
-    (nn.Embedding, lambda module: module.sparse, " with sparse gradients"),
+    (nn.Embedding, lambda module: module.sparse, "has sparse gradients"),
 )
 
 
@@ -137,15 +137,15 @@ def _check_same(first: nn.Module, other: nn.Module, i: int) -> None:
         place = _place(path, module)
         if type(module) is not type(others[path]):
             raise ValueError(
-                f"`build` must make networks of one structure but {place} and, in network {i}, a "
-                f"{type(others[path]).__name__}."
+                f"`build` must make networks of one structure but {place} is a "
+                f"{type(others[path]).__name__} in network {i}."
             )
         own, theirs = dict(_own_attributes(module)), dict(_own_attributes(others[path]))
         for name, value in own.items():
             if _is_plain(value) and value != theirs.get(name, value):
                 raise ValueError(
                     f"`build` must make networks that differ in nothing but their weights but "
-                    f"`{name}` of {place} and has {value!r} in network 0, {theirs[name]!r} in "
+                    f"`{name}` of {place} is {value!r} in network 0 and {theirs[name]!r} in "
                     f"network {i}. Rates of dropout may differ in `batched.Dropout`."
                 )
     tensors, theirs = _tensors(first), _tensors(other)
@@ -159,7 +159,7 @@ def _check_same(first: nn.Module, other: nn.Module, i: int) -> None:
 
 
 def _place(path: str, module: nn.Module) -> str:
-    return f"`{path}` is a {type(module).__name__}" if path else f"it is a {type(module).__name__}"
+    return f"`{path}` ({type(module).__name__})" if path else type(module).__name__
 
 
 def _own_attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:

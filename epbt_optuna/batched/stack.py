@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from epbt_optuna._internal.checks import check_callable, check_integer
+from epbt_optuna._internal.checks import check_integer
 from epbt_optuna._internal.each import Each
 from epbt_optuna.batched.chain import compute_chain, find_chain
 from epbt_optuna.batched.layers import Dropout
@@ -33,11 +33,14 @@ def stack(build: Callable[[], nn.Module], n: int) -> Stack:
         n: The number of members, P.
 
     Raises:
-        TypeError: `build` takes arguments or returns no module.
+        TypeError: `build` is no function, or returns no module.
         ValueError: The networks differ in more than their numbers, or have something that cannot
             be computed for all at once: the message names the module and the reason.
     """
-    check_callable("build", build)
+    if isinstance(build, nn.Module) or not callable(build):
+        raise TypeError(
+            f"`build` must be a function that makes a network but got {type(build).__name__}."
+        )
     check_integer("n", n, at_least=1)
     return Stack([build() for _ in range(n)])
 

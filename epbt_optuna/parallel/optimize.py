@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from optuna import Study
 
-from epbt_optuna._internal.checks import check_integer, check_number
+from epbt_optuna._internal.checks import check_integer, check_number, checked_catch
 from epbt_optuna._internal.optuna_loop import is_optimizing, optimizing, set_stop
 from epbt_optuna.parallel.devices import make_slots
 from epbt_optuna.parallel.driver import Callback, Driver
@@ -112,7 +112,7 @@ def optimize(
         engine, workers, devices, workers_per_device, ray_options, queue.n_trials
     )
     deadline = math.inf if timeout is None else time.monotonic() + timeout
-    work = Work(study, objective, _checked_catch(catch))
+    work = Work(study, objective, checked_catch(catch))
     if queue.is_done:
         return
     set_stop(study, False)
@@ -189,13 +189,3 @@ def _check_amount(study: Study, n_trials: int | None, n_generations: int | None)
             "`n_generations` is for studies whose sampler is an EPBTSampler or a PBTSampler but "
             f"this one's is a {type(study.sampler).__name__}: use `n_trials`."
         )
-
-
-def _checked_catch(
-    catch: Iterable[type[Exception]] | type[Exception],
-) -> tuple[type[Exception], ...]:
-    types: tuple[Any, ...] = tuple(catch) if isinstance(catch, Iterable) else (catch,)
-    for kind in types:
-        if not isinstance(kind, type) or not issubclass(kind, Exception):
-            raise TypeError(f"`catch` must name subclasses of Exception but got {kind!r}.")
-    return types
