@@ -91,7 +91,8 @@ def medians(table: Table) -> str:
     kind = " or ".join(dict.fromkeys(kinds))
     title = table.title if not ratios(table) else "Medians"
     heading = f"{title}{f', {common}' if common else ''} ({kind}; {n})"
-    return f"{heading}:\n\n{grid(table, {way: way for way in table.ways}, cell)}"
+    silent = replace(table, cases=tuple(replace(case, remark="") for case in table.cases))
+    return f"{heading}:\n\n{grid(silent, {way: way for way in table.ways}, cell)}"
 
 
 def grid(table: Table, labels: Mapping[str, str], cell: Callable[[Case, str], str]) -> str:

@@ -86,22 +86,20 @@ def bench_workers(quick: bool) -> Table:
     Generations of 8 and 4 trials come out even for two workers. With Ray, a cluster is there
     beforehand, as it is where people use one.
     """
-    import ray
-
     trial_seconds, population, n_generations, n_repeats = (
         (0.01, 2, 1, 1) if quick else (1.0, 8, 5, 5)
     )
     step_seconds = median(seconds(partial(burn, 100_000)) for _ in range(5)) / 1e5
     objective = Burning(int(trial_seconds / step_seconds))
-    engines: tuple[EngineName, ...] = ("thread", "process", "ray")
-    crews = [Crew(), *(Crew(engine, n) for engine in engines for n in ((2,) if quick else (1, 2)))]
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    engines: tuple[EngineName, ...] = ("thread",) if quick else ("thread", "process", "ray")
+    crews = [Crew(), *(Crew(engine, workers) for engine in engines for workers in (1, 2))]
+    if not quick:
+        from tests.benchmarks.ray_tune import start_ray  # sets what Ray reads when imported
+
+        start_ray(2)
     runs: dict[str, list[list[float]]] = {str(crew): [] for crew in crews}
-    try:
-        for crew in tqdm(crews * n_repeats, desc="workers", leave=False):
-            runs[str(crew)].append(run_of(crew, objective, population, n_generations))
-    finally:
-        ray.shutdown()
+    for crew in tqdm(crews * n_repeats, desc="workers", leave=False):
+        runs[str(crew)].append(run_of(crew, objective, population, n_generations))
     n_trials = EPBTSampler(population).n_trials(n_generations)
     names = (f"{n_trials} trials of {trial_seconds:g} s", "until the first trial computes")
     return Table(

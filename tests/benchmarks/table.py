@@ -38,7 +38,7 @@ class Figure:
         low, high = values[0], values[-1]
         if len(values) >= QUARTILES_FROM:
             low, _, high = quantiles(values, n=4, method="inclusive")
-        return cls(*map(_finite, (median(values), low, high)), len(values))
+        return cls(_finite(median(values)), _finite(low), _finite(high), len(values))
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,14 @@ class Watch(tune.Callback, tune.Stopper):
     def __init__(self, clock: Clock, n_epochs: int, n_generations: int) -> None:
         self.clock, self.n_epochs, self.n_generations = clock, n_epochs, n_generations
 
-    def on_trial_result(self, *_: Any, result: dict[str, Any], **__: Any) -> None:
+    def on_trial_result(
+        self,
+        iteration: int,  # noqa: ARG002
+        trials: list[Any],  # noqa: ARG002
+        trial: Any,  # noqa: ARG002
+        result: dict[str, Any],
+        **_: Any,
+    ) -> None:
         """Take note of an evaluation."""
         self.clock.see(result["validation"], result["test"], self.n_epochs)
 
