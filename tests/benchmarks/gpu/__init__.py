@@ -7,4 +7,5 @@
 First the device's own rates are measured, with one large matrix product and one large copy; what
 is computed later is given as a share of these. A way that the device or PyTorch cannot go (a CUDA
 graph of what must wait for the CPU) leaves a line on the standard error stream and no figure.
+fp32 is fp32 everywhere, without TF32.
 """

@@ -68,7 +68,7 @@ def those_that_run(
 
 @lru_cache(maxsize=2)
 def rates(small: bool) -> Rates:
-    """Measure the device's rates. TF32 is off, as it is by default."""
+    """Measure the device's rates."""
     size, n_bytes, n = (128, 2**20, 3) if small else (8_192, 2**30, 30)
     ways: dict[str, Callable[[], object]] = {}
     for name, dtype in PRECISIONS.items():

@@ -168,6 +168,8 @@ def flops_of_a_sample(setting: Setting) -> float:
 
 def bench_training(model: str, small: bool) -> Table:
     """Measure samples a second, all networks together, and the share of the matrix rate."""
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = False  # as for matrix products, where that is the default
     sizes, batch_size, n = ((1, 2), 4, 2) if small else ((1, 10, 20, 40), 128, 20)
     cases = []
     for n_members in sizes:

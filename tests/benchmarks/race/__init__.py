@@ -1,7 +1,7 @@
 """Time to accuracy: who first has a network that is right, while it learns from wrong labels.
 
     python -m tests.benchmarks.race digits-noisy                  # all arms, ten seeds, the page
-    python -m tests.benchmarks.race fashion-noisy --accuracy 0.8 --data runs/fashion-mnist
+    python -m tests.benchmarks.race fashion-noisy --accuracy 0.8 --seeds 10
     python -m tests.benchmarks.race digits-noisy --report         # the page again
 
 The task is a config of `examples.paper`: its images, wrong labels, network, batches, learning rate
