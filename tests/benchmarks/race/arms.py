@@ -113,6 +113,9 @@ def run_epbt(task: Task, clock: Clock, folder: Path, way: Way) -> None:
                 checkpoints=checkpoints,
                 callbacks=callbacks,
             )
+    # With what was trained beside the network that reached it: a generation's others, a second
+    # worker's.
+    clock.epochs = n_epochs * len(study.trials)
 
 
 def run_tpe(task: Task, clock: Clock, folder: Path) -> None:
