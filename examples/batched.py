@@ -40,7 +40,8 @@ def accuracy(model: nn.Module, part: Part) -> Tensor:
     """Return the accuracy of every member, of shape (P,)."""
     images, labels = part
     model.eval()
-    return (model(images).argmax(-1) == labels).float().mean(-1)
+    logits: Tensor = model(images)
+    return (logits.argmax(-1) == labels).float().mean(-1)
 
 
 def objective(generation: batched.Generation) -> Tensor:
@@ -64,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     torch.manual_seed(0)
+    torch.set_num_threads(1)  # the networks are too small to share
     sampler = EPBTSampler(
         options.population,
         feasible=partial(is_trainable, n_classes=10),

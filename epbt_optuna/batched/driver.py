@@ -11,6 +11,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Any, TypeAlias
 
@@ -20,7 +21,6 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.attrs import DRIVEN, ERROR
-from epbt_optuna._internal.optuna import read_trial
 from epbt_optuna._internal.optuna_loop import fail_stale, reopen_trial, stop_requested, tell
 from epbt_optuna._internal.text import cut, get_logger
 from epbt_optuna.batched.generation import Generation
@@ -31,6 +31,7 @@ from epbt_optuna.parallel.interrupts import Interrupts
 from epbt_optuna.parallel.progress import Progress
 from epbt_optuna.parallel.queue import TrialQueue
 from epbt_optuna.parallel.worker import note
+from epbt_optuna.samplers.parents import read_existing
 
 __all__ = ["Driver", "Objective"]
 
@@ -38,6 +39,23 @@ Objective: TypeAlias = Callable[[Generation], Any]
 
 # Below Optuna's own logger, where `study.optimize` has a line for each trial.
 _logger = get_logger("optuna.epbt_optuna.batched")
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """How a batch ended.
+
+    Attributes:
+        values: Of each member, if there is no state.
+        state: Of all members; None where their values decide.
+        failure: Why they failed.
+        error: What the run is to end with.
+    """
+
+    values: list[float]
+    state: TrialState | None = None
+    failure: str | None = None
+    error: Exception | None = None
 
 
 class Driver:
@@ -98,8 +116,6 @@ class Driver:
                 the sampler or the storage raises. What is RUNNING then, the next call goes on with.
         """
         while self._goes_on():
-            with self._interrupts.let_through():
-                pass  # one that came while trials were told, before others are asked
             self._train(self._next_batch())
 
     def _goes_on(self) -> bool:
@@ -114,10 +130,9 @@ class Driver:
         while self._left and len(trials) < self._max_batch:
             trials.append(reopen_trial(self._study, self._left.pop(0)))
             self._mark(trials[-1])
-        number = trials[0].number if trials else None
-        generation = self._queue.next_generation
-        if number is not None:
-            generation = self._queue.generation_of(number)
+        generation = (
+            self._queue.generation_of(trials[0].number) if trials else self._queue.next_generation
+        )
         while (
             len(trials) < self._max_batch
             and not self._queue.is_done
@@ -125,6 +140,7 @@ class Driver:
         ):
             trials.append(self._study.ask())
             self._queue.count()
+            # Killed right here, that one trial is nobody's: it stays RUNNING, and the log says so.
             self._mark(trials[-1])
         return trials
 
@@ -134,40 +150,42 @@ class Driver:
     def _train(self, trials: list[Trial]) -> None:
         began = time.monotonic()
         generation = Generation(trials, checkpoints=self._checkpoints, device=self._device)
-        values: list[float] = [math.nan] * len(trials)
-        state: TrialState | None = None
-        error: Exception | None = None
-        failure = None
+        outcome = self._run(generation)
+        for i, is_alive in enumerate(generation.alive.tolist()):
+            if is_alive:
+                self._tell(trials[i], outcome.values[i], outcome.state, outcome.failure)
+        if outcome.failure is not None:
+            _logger.warning("%s failed: %s", _named(trials), outcome.failure)
+        ended = [read_existing(self._study, trial.number) for trial in trials]
+        for frozen in ended:
+            self._progress.update(frozen, self._queue.generation_of(frozen.number))
+        self._log(generation.number, ended, time.monotonic() - began)
+        if outcome.error is not None:
+            raise outcome.error
+        for frozen in ended:
+            with self._interrupts.let_through():  # one that came while trials were told, too
+                for callback in self._callbacks:
+                    callback(self._study, copy.deepcopy(frozen))
+
+    def _run(self, generation: Generation) -> _Outcome:
+        """Run the objective; what is no `Exception` passes, and leaves the trials RUNNING."""
+        unknown = [math.nan] * len(generation)
         try:
             with self._interrupts.let_through():
                 returned = self._objective(generation)
-            values = numbers("the objective's result", returned, len(trials))
+            return _Outcome(numbers("the objective's result", returned, len(generation)))
         except TrialPruned:
-            state = TrialState.PRUNED
-        except Exception as raised:
-            state, failure = TrialState.FAIL, cut(traceback.format_exc())
-            error = None if isinstance(raised, self._catch) else raised
+            return _Outcome(unknown, TrialState.PRUNED)
+        except Exception as error:
+            is_caught = isinstance(error, self._catch)
+            failure = cut(traceback.format_exc())
+            return _Outcome(unknown, TrialState.FAIL, failure, None if is_caught else error)
         except BaseException:  # Ctrl-C, or `sys.exit` by whoever ends the process
             _logger.warning(
                 "%s stay RUNNING: the next call of `batched.optimize` goes on with them.",
-                _named(trials),
+                _named(generation.trials),
             )
             raise
-        for trial, value, is_alive in zip(trials, values, generation.alive.tolist(), strict=True):
-            if is_alive:
-                self._tell(trial, value, state, failure)
-        if failure is not None:
-            _logger.warning("%s failed: %s", _named(trials), failure)
-        ended = [trial for t in trials if (trial := read_trial(self._study, t.number))]
-        for trial in ended:
-            self._progress.update(trial, self._queue.generation_of(trial.number))
-        self._log(generation.number, ended, time.monotonic() - began)
-        if error is not None:
-            raise error
-        for trial in ended:
-            with self._interrupts.let_through():
-                for callback in self._callbacks:
-                    callback(self._study, copy.deepcopy(trial))
 
     def _tell(
         self, trial: Trial, value: float, state: TrialState | None, failure: str | None
@@ -176,7 +194,7 @@ class Driver:
             state, failure = TrialState.FAIL, "The objective returned NaN for it."
             _logger.warning("Trial %d failed: %s", trial.number, failure)
         if failure is not None:
-            note(self._study, trial, ERROR, failure)  # before it is told: no later
+            note(self._study, trial, ERROR, failure)  # nothing can be written once it is told
         tell(self._study, trial, value if state is None else None, state)
 
     def _log(self, generation: int, trials: Sequence[FrozenTrial], seconds: float) -> None:

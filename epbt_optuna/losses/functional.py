@@ -6,8 +6,12 @@ the loss of a sample, and `fused.py` what is used of it for θ as numbers and cl
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
 
 from epbt_optuna._internal.each import Each
 from epbt_optuna.losses.arguments import (
@@ -23,7 +27,7 @@ from epbt_optuna.losses.arguments import (
     theta_tensor,
 )
 from epbt_optuna.losses.equation import Equation1, class_dim
-from epbt_optuna.losses.fused import cubics, cubics_of_numbers, fused_loss
+from epbt_optuna.losses.fused import Cubics, cubics, cubics_of_numbers, fused_loss
 from epbt_optuna.losses.labels import (
     for_each_member,
     label_weights,
@@ -141,7 +145,7 @@ def taylor_glo_loss(
 
 def _can_be_fused(label: Tensor, theta: tuple[float, ...] | Tensor) -> bool:
     """Tell whether labels are class indices and θ has no derivative and is not to be traced."""
-    if label.is_floating_point() or label.numel() == 0 or torch.compiler.is_compiling():
+    if label.is_floating_point() or torch.compiler.is_compiling():
         return False
     return isinstance(theta, tuple) or (theta.ndim == 2 and not theta.requires_grad)
 
@@ -159,12 +163,34 @@ def _fused(
     n_samples = label.numel() // (len(label) if n_kept else 1) if reduction == "mean" else 1
     if reduction == "none":
         n_kept = label.ndim
-    n_classes = logits.shape[dim]
+    of = logits.shape[dim], normalize, n_samples
+    found: Cubics[float] | Cubics[Tensor]
     if isinstance(theta, tuple):
-        found = cubics_of_numbers(theta, n_classes, normalize, n_samples)
-        return fused_loss(logits, label, found, dim, n_kept)
-    rows = _along_logits(theta, logits).unbind()
-    return fused_loss(logits, label, cubics(rows, n_classes, normalize, n_samples), dim, n_kept)
+        found = cubics_of_numbers(theta, *of)
+    else:
+        found = _cubics_of_members(theta, logits, *of)
+    return fused_loss(logits, label, found, dim, n_kept)
+
+
+# Of θ that live, and are the same from batch to batch.
+_OF_MEMBERS: MutableMapping[Tensor, dict[tuple[Any, ...], Cubics[Tensor]]] = WeakIdKeyDictionary()
+
+
+def _cubics_of_members(
+    theta: Tensor, logits: Tensor, n_classes: int, normalize: bool, n_samples: int
+) -> Cubics[Tensor]:
+    """Return `cubics` of members: as many operations as all others of a small batch, so kept."""
+    if theta.is_inference():  # which does not count its changes
+        return cubics(_along_logits(theta, logits).unbind(), n_classes, normalize, n_samples)
+    kept = _OF_MEMBERS.setdefault(theta, {})
+    key = theta._version, n_classes, normalize, n_samples, logits.ndim, logits.dtype
+    if key not in kept:
+        if len(kept) >= 16:
+            kept.clear()
+        with torch.inference_mode(False):  # it may be part of a graph later
+            rows = _along_logits(theta, logits).unbind()
+            kept[key] = cubics(rows, n_classes, normalize, n_samples)
+    return kept[key]
 
 
 def _along_logits(theta: tuple[float, ...] | Tensor, logits: Tensor) -> Tensor:

@@ -110,6 +110,9 @@ class _Fused(torch.autograd.Function):
         n_kept: int,
         need_gradient: bool,
     ) -> Tensor:
+        dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
+        if not isinstance(cubics.k, Tensor):
+            cubics = _as_tensors(cubics, dtype, logits.device)
         losses: Tensor
         if kernels := _kernels(logits, dim):
             losses, gradient = kernels.losses(logits, target, cubics), None
@@ -137,6 +140,23 @@ class _Fused(torch.autograd.Function):
         return (gradient * grad_loss).to(logits.dtype), *[None] * 5
 
 
+_TENSORS: dict[tuple[Any, ...], Cubics[Tensor]] = {}
+
+
+def _as_tensors(numbers: Cubics[float], dtype: torch.dtype, device: torch.device) -> Cubics[Tensor]:
+    """Return numbers as tensors: an operation with a Python number takes twice the time to call."""
+    key = numbers, dtype, device
+    if (found := _TENSORS.get(key)) is None:
+        with torch.inference_mode(False):  # what is kept may be part of a graph later
+            made = torch.tensor(numbers, dtype=dtype, device=device)
+        found = Cubics(*made.unbind())
+        if type(made) is Tensor:  # and not the fake of a mode that only looks at shapes
+            if len(_TENSORS) >= 1024:
+                _TENSORS.clear()
+            _TENSORS[key] = found
+    return found
+
+
 def _kernels(logits: Tensor, dim: int) -> ModuleType | None:
     """Return the module of kernels for these logits, where they can be used."""
     if not logits.is_cuda or dim != -1 or logits.dtype == torch.float64:
@@ -156,7 +176,9 @@ def _kernels_on(device: torch.device) -> ModuleType | None:
         from epbt_optuna.losses import triton_kernels
 
         one = torch.zeros(1, 2, device=device)
-        triton_kernels.losses(one, torch.zeros(1, dtype=torch.long, device=device), (0.0,) * 5)
+        triton_kernels.losses(
+            one, torch.zeros(1, dtype=torch.long, device=device), (one[0, :1],) * 5
+        )
     except Exception:
         return None
     return triton_kernels
@@ -165,10 +187,7 @@ def _kernels_on(device: torch.device) -> ModuleType | None:
 def _losses_and_gradient(
     logits: Tensor, target: Tensor, cubics: Cubics[Any], dim: int, with_gradient: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Return each sample's loss and, where asked for, its gradient, in two buffers for both.
-
-    Whatever is of one number for each sample costs nothing but its call.
-    """
+    """Return each sample's loss and, where asked for, its gradient, in two buffers for both."""
     k, a, c_h, c_hh, c_hy = cubics
     y = _softmax(logits, dim)
     index = target.unsqueeze(dim)
@@ -177,9 +196,10 @@ def _losses_and_gradient(
     squares = torch.linalg.vector_norm(y, 2, dim, keepdim=True).square_()
     in_y = (y * c_hh).add_(c_h).mul_(y).mul_(y).scatter_add_(dim, index, of_true)  # y_i d_i
     total = in_y.sum(dim, keepdim=True)
-    # Σ c_hh y³ = total - of_true - c_h Σ y², and c_hy y_t² = of_true - a y_t: no third sum.
-    losses: Tensor = squares.mul_(c_h / 6).add_(total, alpha=1 / 3).add_(of_true, alpha=1 / 6)
-    losses.add_(y_t.mul_(a / 2)).add_(k)
+    # Σ c_hh y³ = total - of_true - c_h Σ y², and c_hy y_t² = of_true - a y_t: no third sum, and
+    # six times the loss is
+    six = squares.mul_(c_h).add_(total, alpha=2).add_(of_true).add_(y_t.mul_(a), alpha=3)
+    losses = torch.add(k, six, alpha=1 / 6)
     return losses, in_y.addcmul_(y, total, value=-1) if with_gradient else None
 
 

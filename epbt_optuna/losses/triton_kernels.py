@@ -19,13 +19,13 @@ MAX_CLASSES = 16384  # a row must fit into the registers of one program
 _TILE = 1024  # numbers of one program, where rows are shorter
 
 
-def losses(logits: Tensor, target: Tensor, cubics: tuple[Any, ...]) -> Tensor:
+def losses(logits: Tensor, target: Tensor, cubics: tuple[Tensor, ...]) -> Tensor:
     """Return each sample's loss, float32, for classes in the last dimension, which it keeps.
 
     Args:
         logits: Unscaled outputs, float32 or of half precision, shape (..., C).
         target: Class indices, int64, shape (...).
-        cubics: k, a, c_h, c_hh and c_hy of `fused.Cubics`: numbers, or tensors of P of them for
+        cubics: k, a, c_h, c_hh and c_hy of `fused.Cubics`: tensors of one number, or of P for
             logits of shape (P, ..., C).
     """
     # `gather`, and not the kernel, finds the true class's logit: it stops at an index out of range.
@@ -35,7 +35,7 @@ def losses(logits: Tensor, target: Tensor, cubics: tuple[Any, ...]) -> Tensor:
     return result
 
 
-def gradient(logits: Tensor, target: Tensor, cubics: tuple[Any, ...], grad: Tensor) -> Tensor:
+def gradient(logits: Tensor, target: Tensor, cubics: tuple[Tensor, ...], grad: Tensor) -> Tensor:
     """Return the gradient in `logits`, of their dtype.
 
     Args:
@@ -58,10 +58,9 @@ def gradient(logits: Tensor, target: Tensor, cubics: tuple[Any, ...], grad: Tens
     return result
 
 
-def _launch(kernel: Any, logits: Tensor, cubics: tuple[Any, ...], *arguments: Any) -> None:
+def _launch(kernel: Any, logits: Tensor, cubics: tuple[Tensor, ...], *arguments: Any) -> None:
     n_classes = logits.shape[-1]
     n_rows = logits.numel() // n_classes
-    members = isinstance(cubics[0], Tensor)
     block = triton.next_power_of_2(n_classes)
     n_together = max(1, _TILE // block)
     kernel[(triton.cdiv(n_rows, n_together),)](
@@ -70,24 +69,18 @@ def _launch(kernel: Any, logits: Tensor, cubics: tuple[Any, ...], *arguments: An
         *cubics,
         n_rows,
         n_classes,
-        n_rows // len(logits) if members else n_rows,
-        MEMBERS=members,
+        n_rows // cubics[0].numel(),
         ROWS=n_together,
         BLOCK=block,
         num_warps=4 if block <= 2048 else 8 if block <= 8192 else 16,
     )
 
 
-@triton.jit
-def _number(value: Any, member: Any, inside: Any, MEMBERS: tl.constexpr) -> Any:  # noqa: N803
-    if MEMBERS:
-        return tl.load(value + member, mask=inside, other=0.0).to(tl.float32)
-    else:  # noqa: RET505 - the compiler of kernels takes one branch only
-        return value
+# Without annotations: triton looks their names up, and refuses those that are not its own.
 
 
 @triton.jit
-def _exponentials(logits: Any, rows: Any, inside: Any, n_classes: Any, BLOCK: tl.constexpr) -> Any:  # noqa: N803
+def _exponentials(logits, rows, inside, n_classes, BLOCK: tl.constexpr):  # noqa: N803
     """Return exp(z - max z), 0 beyond the classes, its sum and max z, for each row."""
     classes = tl.arange(0, BLOCK)[None, :]
     mask = inside & (classes < n_classes)
@@ -100,65 +93,64 @@ def _exponentials(logits: Any, rows: Any, inside: Any, n_classes: Any, BLOCK: tl
 
 @triton.jit
 def _losses_kernel(
-    logits: Any,
-    true: Any,
-    result: Any,
-    k: Any,
-    a: Any,
-    c_h: Any,
-    c_hh: Any,
-    c_hy: Any,
-    n_rows: Any,
-    n_classes: Any,
-    rows_a_member: Any,
-    MEMBERS: tl.constexpr,  # noqa: N803
+    logits,
+    true,
+    result,
+    k,
+    a,
+    c_h,
+    c_hh,
+    c_hy,
+    n_rows,
+    n_classes,
+    rows_a_member,
     ROWS: tl.constexpr,  # noqa: N803
     BLOCK: tl.constexpr,  # noqa: N803
-) -> None:
+):
     rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     inside = rows < n_rows
     member = rows // rows_a_member
     powers, total, highest = _exponentials(logits, rows, inside, n_classes, BLOCK)
     y = powers / total
-    z_t = tl.load(true + rows, mask=inside, other=0.0).to(tl.float32)
+    z_t = tl.load(true + rows, mask=inside).to(tl.float32)
     y_t = tl.exp(z_t - highest) / total
-    half = _number(c_h, member, inside, MEMBERS) / 2
-    third = _number(c_hh, member, inside, MEMBERS) / 3
-    loss = tl.sum(y * y * (half + third * y), 1)[:, None] + _number(k, member, inside, MEMBERS)
-    slope = _number(a, member, inside, MEMBERS) + _number(c_hy, member, inside, MEMBERS) / 2 * y_t
-    tl.store(result + rows, loss + y_t * slope, mask=inside)
+    half = tl.load(c_h + member, mask=inside) / 2
+    third = tl.load(c_hh + member, mask=inside) / 3
+    of_true = tl.load(a + member, mask=inside) + tl.load(c_hy + member, mask=inside) / 2 * y_t
+    loss = tl.load(k + member, mask=inside) + y_t * of_true
+    loss += tl.sum(y * y * (half + third * y), 1)[:, None]
+    tl.store(result + rows, loss, mask=inside)
 
 
 @triton.jit
 def _gradient_kernel(
-    logits: Any,
-    target: Any,
-    grad: Any,
-    rows_a_grad: Any,
-    result: Any,
-    k: Any,  # noqa: ARG001 - both kernels are given the same numbers
-    a: Any,
-    c_h: Any,
-    c_hh: Any,
-    c_hy: Any,
-    n_rows: Any,
-    n_classes: Any,
-    rows_a_member: Any,
-    MEMBERS: tl.constexpr,  # noqa: N803
+    logits,
+    target,
+    grad,
+    rows_a_grad,
+    result,
+    k,  # noqa: ARG001 - both kernels are given the same numbers
+    a,
+    c_h,
+    c_hh,
+    c_hy,
+    n_rows,
+    n_classes,
+    rows_a_member,
     ROWS: tl.constexpr,  # noqa: N803
     BLOCK: tl.constexpr,  # noqa: N803
-) -> None:
+):
     rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     inside = rows < n_rows
     member = rows // rows_a_member
     powers, total, _ = _exponentials(logits, rows, inside, n_classes, BLOCK)
     y = powers / total
     classes = tl.arange(0, BLOCK)[None, :]
-    is_true = classes == tl.load(target + rows, mask=inside, other=-1)
-    of_any = _number(c_h, member, inside, MEMBERS) + _number(c_hh, member, inside, MEMBERS) * y
-    of_true = _number(a, member, inside, MEMBERS) + _number(c_hy, member, inside, MEMBERS) * y
+    is_true = classes == tl.load(target + rows, mask=inside)
+    of_any = tl.load(c_h + member, mask=inside) + tl.load(c_hh + member, mask=inside) * y
+    of_true = tl.load(a + member, mask=inside) + tl.load(c_hy + member, mask=inside) * y
     in_y = y * (y * of_any + tl.where(is_true, of_true, 0.0))
-    outer = tl.load(grad + rows // rows_a_grad, mask=inside, other=0.0)
+    outer = tl.load(grad + rows // rows_a_grad, mask=inside)
     slope = outer * (in_y - y * tl.sum(in_y, 1)[:, None])
     here = inside & (classes < n_classes)
     tl.store(result + rows * n_classes + classes, slope.to(result.dtype.element_ty), mask=here)

@@ -71,5 +71,5 @@ class Optimizers:
     def member_state_dict(self, i: int) -> dict[str, Any]:
         return self.optimizers[i].state_dict()
 
-    def load_member_state_dict(self, i: int, state: Mapping[str, Any]) -> None:
+    def load_member_state_dict(self, i: int, state: dict[str, Any]) -> None:
         self.optimizers[i].load_state_dict(state)

@@ -246,7 +246,7 @@ def test_a_part_of_a_state_cannot_have_an_options_name(
 ) -> None:
     generation = Generation(ask_generation(make_study()), checkpoints=checkpoints)
     with pytest.raises(ValueError, match=f"`{name}` cannot be the name of a part"):
-        generation.save(**{name: 0})
+        generation.save(final=True, **{name: 0})
 
 
 def test_without_a_store_both_say_what_to_pass() -> None:

@@ -115,6 +115,36 @@ def test_adamw_steps_as_torchs_does_for_100_steps(**hyperparameters: Any) -> Non
     check_steps(AdamW, **hyperparameters)
 
 
+def test_nothing_is_dampened_at_a_first_step_nor_without_momentum() -> None:
+    stacked = parameters()
+    alone = members(stacked)
+    give_gradients(stacked, alone, seed=1000)
+    parent = torch.optim.SGD(alone[1], lr=0.1, momentum=0.9)
+    parent.step()  # it leaves momentum to a child that has none
+    for parameter, expected in zip(stacked, alone[1], strict=True):
+        parameter.data[1] = expected.data
+    momenta = [0.9, 0.0, 0.5]
+    optimizer = SGD(
+        stacked, lr=0.1, momentum=torch.tensor(momenta, dtype=torch.float64), dampening=0.5
+    )
+    optimizer.load_member_state_dict(1, parent.state_dict())
+    torchs = [
+        torch.optim.SGD(own, lr=0.1, momentum=momentum, dampening=0.5)
+        for own, momentum in zip(alone, momenta, strict=True)
+    ]
+    restore_optimizer(torchs[1], parent.state_dict())
+    for seed in range(3):
+        give_gradients(stacked, alone, seed)
+        optimizer.step()
+        for own_optimizer in torchs:
+            own_optimizer.step()
+    check_equal(stacked, alone)
+
+
+def test_members_at_different_steps_go_on_from_their_own() -> None:
+    check_steps(AdamW, n_steps=3, lr=RATES)
+
+
 def test_a_rate_may_change_during_training() -> None:
     stacked = parameters()
     alone = members(stacked)

@@ -13,12 +13,13 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
-from epbt_optuna import CheckpointStore
+from epbt_optuna import CheckpointStore, EPBTSampler, resume
 from epbt_optuna._internal.attrs import DRIVEN
 from epbt_optuna._internal.processes import start_of
 from epbt_optuna.batched import Generation, optimize, recovery
+from epbt_optuna.journal import journal_storage
 from tests.batched import killed
 from tests.batched.separate import RULES, history_of, make_study
 from tests.replay import check_lineage, lineage_of
@@ -59,6 +60,58 @@ def test_an_interrupted_generation_is_not_lost(
     optimize(study, quick, n_generations=3)
     assert history_of(study) == history_of(whole)
     check_lineage(study.trials, RULES)
+
+
+class InterruptedTelling(EPBTSampler):
+    """Somebody presses Ctrl-C while trial 2 is told."""
+
+    def after_trial(self, study: optuna.Study, trial: FrozenTrial, *arguments: Any) -> None:
+        if trial.number == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        super().after_trial(study, trial, *arguments)
+
+
+def test_ctrl_c_while_trials_are_told_ends_the_run_once_all_are() -> None:
+    study = make_study(sampler=InterruptedTelling(6, n_elites=3, seed=0))
+    with pytest.raises(KeyboardInterrupt):
+        optimize(study, quick, n_generations=3)
+    assert states_of(study) == [COMPLETE] * 6
+
+
+def test_ctrl_c_in_the_objective_ends_the_run_at_once() -> None:
+    def objective(generation: Generation) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        return quick(generation)
+
+    study = make_study()
+    with pytest.raises(KeyboardInterrupt):
+        optimize(study, objective, n_generations=3)
+    assert states_of(study) == [RUNNING] * 6
+
+
+@pytest.mark.parametrize("storage", ["sqlite", "journal"])
+def test_another_process_goes_on_with_what_is_left_in_a_storage(
+    storage: str, tmp_path: Path
+) -> None:
+    def opened() -> optuna.Study:
+        url = f"sqlite:///{tmp_path}/study.db"
+        place = url if storage == "sqlite" else journal_storage(tmp_path / "study.log")
+        return make_study(storage=place, study_name="study", load_if_exists=True)
+
+    def objective(generation: Generation) -> Any:
+        x = generation.suggest_float("x", 0, 1)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return x + generation.suggest_int("n", 0, 3)
+
+    calls = [0]
+    with pytest.raises(KeyboardInterrupt):
+        optimize(opened(), objective, n_generations=2)
+    calls.clear()
+    study = opened()
+    optimize(study, objective, n_generations=2)
+    assert states_of(study) == [COMPLETE] * 9
+    assert all(trial.params.keys() == {"x", "n"} for trial in study.trials)
 
 
 def test_who_goes_on_with_a_trial_is_recorded_in_it() -> None:
@@ -159,7 +212,7 @@ def test_a_retry_that_another_worker_runs_is_not_taken_for_the_drivers() -> None
     with pytest.raises(KeyboardInterrupt):
         optimize(study, interrupted_in(0, KeyboardInterrupt), n_generations=1)
     for trial in study.trials:
-        recovery.resume(study, trial)
+        resume(study, trial)
     retry = study.ask()
     assert DRIVEN.key in study.trials[retry.number].system_attrs
     optimize(study, quick, n_generations=3)

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from optuna.trial import TrialState
 
 from epbt_optuna.journal import journal_storage
-from examples import ask_tell, digits, fashion_mnist, label_noise, parallel_gpus
+from examples import ask_tell, batched, digits, fashion_mnist, label_noise, parallel_gpus
 
 SMALL = ["--population", "4", "--generations", "3", "--epochs", "1", "--workers", "2"]
 N_TRIALS = 4 + 2 * 2
@@ -165,6 +165,11 @@ def test_a_whole_generation_is_asked_trained_together_and_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     ask_tell.main(["--population", "4", "--generations", "3"])
+    assert f"of {N_TRIALS} is the fittest" in capsys.readouterr().out
+
+
+def test_generations_are_trained_in_batches(capsys: pytest.CaptureFixture[str]) -> None:
+    batched.main(["--population", "4", "--generations", "3"])
     assert f"of {N_TRIALS} is the fittest" in capsys.readouterr().out
 
 

@@ -173,7 +173,7 @@ def test_a_sample_that_diverged_spoils_no_other_samples_gradient(
     logits, target = random_batch(6, n_classes)
     spoilt = logits.clone()
     spoilt[2, 1] = bad
-    slopes = []
+    slopes: list[Tensor] = []
     for z in (logits, spoilt):
         loss = taylor_glo_loss(z.requires_grad_(), target, THETA, reduction="sum")
         slopes += torch.autograd.grad(loss, z)
