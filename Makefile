@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OLDEST := .venv/optuna-4.9
 
-.PHONY: demo test test-oldest lint format docs bench drill clean
+.PHONY: demo test test-oldest lint format docs bench gpu drill clean
 
 demo: .venv/demo ## evolve loss functions on digits with 40 % wrong labels (resumes if interrupted)
 	$(BIN)/python -m examples.digits
@@ -30,12 +30,11 @@ format: .venv/installed
 docs: .venv/installed ## build the documentation site into site/; a broken link is an error
 	$(BIN)/mkdocs build --strict
 
-bench: .venv/installed ## figures, never pass or fail
+bench: .venv/installed ## docs/benchmarks.md: figures beside every rival's; nothing passes or fails
 	$(BIN)/python -m tests.benchmarks
-	$(BIN)/python -m tests.benchmarks.parallel
-	$(BIN)/python -m tests.benchmarks.tracking
-	$(BIN)/python -m tests.benchmarks.ray_tune
-	$(BIN)/python -m tests.benchmarks.data_loading
+
+gpu: .venv/installed ## the figures of docs/benchmarks.md that need CUDA
+	$(BIN)/python -m tests.benchmarks.gpu
 
 drill: .venv/installed ## kill, crowd and outlast runs for two hours (needs PostgreSQL)
 	$(BIN)/python -m tests.drills
