@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,13 +12,16 @@ from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import optuna
 import torch
-from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy import event
 
 from epbt_optuna import CheckpointStore, EPBTSampler
-from epbt_optuna.journal import journal_storage
+from epbt_optuna.journal import JournalLock, journal_storage
 from epbt_optuna.parallel import optimize
 from tests.benchmarks.measure import figures
 from tests.benchmarks.parallel import ALONE, EngineName
@@ -48,38 +52,86 @@ def counted(storage: BaseStorage) -> Iterator[Counter[str]]:
         delattr(storage, name)
 
 
+@contextmanager
+def counted_synchronisations(counts: Counter[str]) -> Iterator[None]:
+    """Count `os.fsync` of the journal; all other files and folders are checkpoints'."""
+    fsync = os.fsync
+
+    def count_and_do(descriptor: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        counts["fsyncs of the journal"] += os.path.isfile(path) and ".pt" not in path
+        fsync(descriptor)
+
+    with patch("os.fsync", count_and_do):
+        yield
+
+
+def count_sql(storage: RDBStorage, counts: Counter[str]) -> None:
+    def note(name: str) -> None:
+        counts[name] += 1
+
+    event.listen(
+        storage.engine, "before_cursor_execute", lambda *_: note("SQL statements"), named=False
+    )
+    event.listen(storage.engine, "commit", lambda *_: note("commits"))
+
+
+def operations(storage: BaseStorage, folder: str, population: int) -> dict[str, Figure]:
+    """Return what a trial of 8 floats, 8 reports and a checkpoint costs, the first generation left.
+
+    Founders have no parents to be read.
+    """
+    counts: Counter[str] = Counter()
+    sampler = EPBTSampler(population, seed=0)
+    study = optuna.create_study(storage=storage, sampler=sampler)
+    checkpoints = CheckpointStore(f"{folder}/checkpoints")
+
+    def objective(trial: optuna.Trial) -> float:
+        params = [trial.suggest_float(f"x{i}", -10, 10) for i in range(8)]
+        state = checkpoints.inherit(trial)
+        for step in range(8):
+            trial.report(sum(params), step)
+        checkpoints.save(trial, {"weights": torch.zeros(10) if state is None else state})
+        return sum(params)
+
+    study.optimize(objective, population)
+    n_trials = sampler.n_trials(3) - population
+    if isinstance(storage, RDBStorage):
+        count_sql(storage, counts)
+    with counted(study._storage) as calls, counted_synchronisations(counts):
+        study.optimize(objective, n_trials)
+    for name, number in calls.items():
+        counts["writes" if name.startswith(WRITES) else "reads"] += number
+    columns = ("reads", "writes", "fsyncs of the journal", "SQL statements", "commits")
+    return {name: Figure.of([counts[name] / n_trials]) for name in columns if counts[name]}
+
+
 def bench_storage_calls(quick: bool) -> Table:
-    """Count the calls of a storage for a trial of 8 floats, 8 reports and a checkpoint."""
-    population, n_generations = (4, 2) if quick else (40, 6)
-    storage = InMemoryStorage()
-    study = optuna.create_study(storage=storage, sampler=EPBTSampler(population, seed=0))
-
-    with TemporaryDirectory() as folder:
-        checkpoints = CheckpointStore(folder)
-
-        def objective(trial: optuna.Trial) -> float:
-            params = [trial.suggest_float(f"x{i}", -10, 10) for i in range(8)]
-            state = checkpoints.inherit(trial)
-            for step in range(8):
-                trial.report(sum(params), step)
-            checkpoints.save(trial, {"weights": torch.zeros(10) if state is None else state})
-            return sum(params)
-
-        with counted(storage) as calls:
-            optimize(study, objective, n_generations=n_generations, workers=1, engine="thread")
-    n_trials = len(study.trials)
-
-    def a_trial(n_calls: float) -> Figure:
-        return Figure.of([n_calls / n_trials])
-
-    frequent = [(name, n) for name, n in calls.most_common() if n >= n_trials / 20]
-    writes = {name: n for name, n in calls.items() if name.startswith(WRITES)}
-    shown = {"all writes": a_trial(sum(writes.values()))}
-    for is_write in (True, False):
-        shown |= {name: a_trial(n) for name, n in frequent if (name in writes) == is_write}
+    """Count what a trial asks of each storage: the same on every machine."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(TemporaryDirectory())
+        optunas = f"{folder}/optunas"
+        storages: dict[str, BaseStorage] = {
+            "memory": InMemoryStorage(),
+            "journal_storage": journal_storage(f"{folder}/ours"),
+            "Optuna's journal": JournalStorage(
+                JournalFileBackend(optunas, lock_obj=JournalLock(optunas))
+            ),
+            "SQLite": RDBStorage(f"sqlite:///{folder}/study.db"),
+        }
+        if not quick and postgres_programs() is not None:
+            server = stack.enter_context(postgres_server())
+            storages["PostgreSQL"] = RDBStorage(server.new_database())
+        cases = []
+        for name, storage in storages.items():
+            found = operations(storage, f"{folder}/{name}", 4 if quick else 40)
+            cases.append(Case(name, "calls", found))
+            if isinstance(storage, RDBStorage):
+                storage.remove_session()
+                storage.engine.dispose()
     return Table(
-        "The storage's calls for a trial of 8 floats, 8 reports and a checkpoint",
-        (Case(f"mean of {n_trials} trials", "calls", shown),),
+        "What a trial of 8 floats, 8 reports and a checkpoint asks of the storage",
+        tuple(cases),
         over={},
     )
 

@@ -135,7 +135,7 @@ def test_the_smallest_size_leaves_the_figures_in_docs_alone(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     main(["storage-calls", "--quick"])
-    assert "all writes" in capsys.readouterr().out
+    assert "fsyncs of the journal" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
 
 
