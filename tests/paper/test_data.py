@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -107,6 +108,29 @@ def test_labels_that_the_image_decides_are_wrong_at_about_the_rate(rate: float) 
     assert not torch.equal(
         noisy, wrong_labels(pixels.byte(), labels, "instance-dependent", rate, 4)
     )
+
+
+def test_labels_that_the_image_decides_are_drawn_as_the_algorithm_says() -> None:
+    """One image at a time, from the same stream of random numbers."""
+    pixels = torch.randint(0, 256, (60, 1, 2, 2), generator=torch.Generator().manual_seed(0)).byte()
+    labels = torch.arange(60) % 10
+    noisy = wrong_labels(pixels, labels, "instance-dependent", 0.9, 7)
+    rng = np.random.default_rng(7)
+    flips = rng.normal(0.9, 0.1, 60)
+    while any(q > 1 for q in flips):
+        flips[flips > 1] = rng.normal(0.9, 0.1, int((flips > 1).sum()))
+    x = pixels.flatten(1).numpy() / float(pixels.max())
+    for label in range(10):
+        weights = rng.standard_normal((4, 10))
+        for i in range(label, 60, 10):
+            odds = {k: math.exp(x[i] @ weights[:, k]) for k in range(10) if k != label}
+            total = sum(odds.values())
+            chance, reached = rng.random(), 0.0
+            for k in range(10):
+                reached += 1 - flips[i] if k == label else flips[i] * odds[k] / total
+                if reached > chance:
+                    break
+            assert int(noisy[i]) == k
 
 
 def test_images_that_look_alike_get_the_same_wrong_class() -> None:
