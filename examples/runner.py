@@ -46,6 +46,8 @@ PICTURES: dict[str, Callable[[optuna.Study], Any]] = {
     "schedule": plot_schedule,
     "losses": plot_loss_functions,
 }
+# With the longest progress that is reported it fits into 80 columns.
+BAR = "{percentage:3.0f}%|{bar:8}| {elapsed}<{remaining}{postfix}"
 
 
 class Reporter:
@@ -65,7 +67,7 @@ def run_jobs(jobs: Sequence[Callable[[Reporter], T]], n_epochs: int, n_workers: 
     with context.Manager() as manager, ProcessPoolExecutor(n_workers, context) as pool:
         queue: Queue[tuple[int, str]] = manager.Queue()
         runs = [pool.submit(job, Reporter(queue)) for job in jobs]
-        with tqdm(total=n_epochs, unit=" epochs", smoothing=0.05) as bar:
+        with tqdm(total=n_epochs, smoothing=0.05, bar_format=BAR) as bar:
             while not all(run.done() for run in runs) or not queue.empty():
                 with suppress(Empty):
                     n_trained, progress = queue.get(timeout=0.2)
@@ -78,7 +80,7 @@ def run(settings: Settings) -> None:
     """Run all seeds in worker processes, then print how the arms did and what evolved."""
     n_epochs = len(STANDARD_LOSSES) * settings.n_epochs + settings.n_epochs_of_evolution
     n_epochs *= settings.n_seeds
-    console = Console(soft_wrap=True)
+    console = Console()
     minutes = seconds_of_an_epoch(settings) * n_epochs / settings.n_workers / 60
     console.print(
         f"On {settings.n_seeds} seeds: trains a network with each of {len(STANDARD_LOSSES)} "
@@ -93,17 +95,18 @@ def run(settings: Settings) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     console.print(table_of_accuracies(outcomes, settings))
     console.print(table_of_losses(settings, seed=0))
-    console.print(f"Studies and checkpoints are in {settings.folder}; run again to go on.")
-    console.print("Pictures of seed 0, for your browser:")
+    say = partial(console.print, soft_wrap=True)  # paths and commands are to be copied, whole
+    say(f"Studies and checkpoints are in {settings.folder}; run again to go on.")
+    say("Pictures of seed 0, for your browser:")
     for picture in draw_pictures(settings, seed=0):
-        console.print(f"  {picture}")
-    console.print("To look further:")
+        say(f"  {picture}")
+    say("To look further:")
     bin_ = Path(sys.executable).parent
-    console.print(f"  {bin_}/epbt lineage {settings.folder}/seed-0/study.log")
+    say(f"  {bin_}/epbt lineage {settings.folder}/seed-0/study.log")
     if settings.logs_to_mlflow:
-        console.print(f"  {bin_}/mlflow ui --backend-store-uri {settings.tracking_uri}")
+        say(f"  {bin_}/mlflow ui --backend-store-uri {settings.tracking_uri}")
     else:
-        console.print(f"  {bin_}/epbt summary {settings.folder}/seed-0/study.log")
+        say(f"  {bin_}/epbt summary {settings.folder}/seed-0/study.log")
 
 
 def seconds_of_an_epoch(settings: Settings) -> float:
@@ -148,10 +151,14 @@ def table_of_accuracies(outcomes: list[dict[str, Any]], settings: Settings) -> T
         table.add_row(name, *columns, f"{budget:,}")
     table.caption = (
         f"EPBT: the fittest of {settings.population_size} × {settings.n_generations} generations "
-        f"of {settings.epochs_per_generation} epochs, chosen like early stopping on the noisy "
-        f"validation labels; its own lineage trained for {settings.n_epochs} epochs at most."
+        f"of {epochs(settings.epochs_per_generation)}, chosen like early stopping on the noisy "
+        f"validation labels; its own lineage trained for {epochs(settings.n_epochs)} at most."
     )
     return table
+
+
+def epochs(n: int) -> str:
+    return "1 epoch" if n == 1 else f"{n:,} epochs"
 
 
 def summary(values: list[float]) -> str:

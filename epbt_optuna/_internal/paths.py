@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import TypeAlias
 
-__all__ = ["local_path"]
+__all__ = ["AnyPath", "local_path"]
+
+AnyPath: TypeAlias = str | os.PathLike[str]
+"""What users give as a path."""
 
 # One letter is a drive of Windows; `Path` makes one slash of the two in a URL.
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)
 _ARTIFACT_STORES = {"s3": "Boto3ArtifactStore", "gs": "GCSArtifactStore"}
 
 
-def local_path(name: str, path: str | os.PathLike[str]) -> Path:
+def local_path(name: str, path: AnyPath) -> Path:
     """Return a path with `~` expanded and made absolute.
 
     An objective, or Hydra, may change the working directory later on.

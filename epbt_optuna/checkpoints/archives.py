@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import IO, cast
 
-from epbt_optuna._internal.paths import local_path
+from epbt_optuna._internal.paths import AnyPath, local_path
 from epbt_optuna.checkpoints.format import UnreadableError
 
 __all__ = ["check_packable", "pack", "unpack", "until_the_end_of", "vacant"]
@@ -99,12 +99,14 @@ def unpack(file: IO[bytes], destination: Path, *, keep_name: bool = False) -> Pa
     return destination
 
 
-def vacant(destination: str | os.PathLike[str]) -> Path:
-    """Return `destination` as an absolute path.
+def vacant(destination: AnyPath | None) -> Path | None:
+    """Return `destination` as an absolute path; None for none.
 
     Raises:
         ValueError: It exists, be it as a link to nothing, or is a URL.
     """
+    if destination is None:
+        return None
     target = local_path("destination", destination)
     if os.path.lexists(target):
         raise ValueError(f"`destination` must not exist yet but {target} does.")
@@ -113,9 +115,9 @@ def vacant(destination: str | os.PathLike[str]) -> Path:
 
 def until_the_end_of(owner: object) -> Path:
     """Return a path in a new folder, which is removed with its owner, such as a live trial."""
-    folder = tempfile.mkdtemp(prefix="epbt-parent-")
+    folder = tempfile.mkdtemp(prefix="epbt-")
     weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder) / "parent"
+    return Path(folder) / "checkpoint"
 
 
 def _folder(name: str) -> tarfile.TarInfo:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from epbt_optuna._internal.attrs import WARNED, AttrError
+from epbt_optuna._internal.attrs import AttrError
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import read_study_attrs, read_trial
 from epbt_optuna._internal.text import get_logger
+from epbt_optuna._internal.warn_once import warn_once
 from epbt_optuna.checkpoints.calls import forget_call, has_inherited
 from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
 from epbt_optuna.population import Lineage
@@ -37,7 +38,8 @@ def warn_of_misuse(study: Study, trial: FrozenTrial, state: TrialState) -> None:
     try:
         record = CheckpointRecord.in_attrs(trial.number, trial.system_attrs)
         if asked and (record is None or record.trial != trial.number or not record.final):
-            _warn_once(
+            warn_once(
+                _logger,
                 study,
                 "save",
                 f"Trial {trial.number} has called `inherit` and completed without `save`: its "
@@ -58,18 +60,11 @@ def _warn_of_fresh_offspring(study: Study, trial: FrozenTrial) -> None:
     parent = read_trial(study, lineage.parent)
     if parent is None or CheckpointRecord.own(parent.number, parent.system_attrs, identity) is None:
         return
-    _warn_once(
+    warn_once(
+        _logger,
         study,
         "inherit",
         f"Trial {trial.number} has called `save` and never `inherit`: unless the weights of its "
         f"parent, trial {parent.number}, reached it in another way, it began with fresh ones. Call "
         "`inherit` in the objective before it trains",
     )
-
-
-def _warn_once(study: Study, what: str, message: str) -> None:
-    """Warn unless some process has; two that find out at one moment may both."""
-    if WARNED.key + what in read_study_attrs(study):
-        return
-    WARNED.write_to_study(study, True, suffix=what)
-    _logger.warning("%s. (This is said once in a study.)", message)

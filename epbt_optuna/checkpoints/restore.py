@@ -82,7 +82,7 @@ def restore_optimizer(
     if (reason := find_mismatch(optimizer, state)) is None:
         _load(optimizer, state)
     elif on_mismatch == "error":
-        raise ValueError(reason)
+        raise ValueError(f"{reason} Pass `on_mismatch='fresh'` to begin without moments instead.")
     else:
         _logger.warning("%s It is left out: the optimizer starts without moments.", reason)
     for group, new in zip(optimizer.param_groups, values, strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from optuna.trial import FrozenTrial
 
 from epbt_optuna._internal.checks import check_number
 from epbt_optuna._internal.extras import needs
-from epbt_optuna._internal.paths import local_path
+from epbt_optuna._internal.paths import AnyPath, local_path
 from epbt_optuna.checkpoints.archives import check_packable, pack, vacant
 from epbt_optuna.checkpoints.garbage import Collector, Garbage, check_keep
 from epbt_optuna.checkpoints.inheritance import inherit_by, record_saved_by
@@ -97,9 +96,7 @@ class CheckpointStore:
             trial, "state", final, lambda file: write_state(file, safe, study, trial.number)
         )
 
-    def save_path(
-        self, trial: AnyTrial, path: str | os.PathLike[str], *, final: bool = True
-    ) -> None:
+    def save_path(self, trial: AnyTrial, path: AnyPath, *, final: bool = True) -> None:
         """Save a file or a folder that a framework wrote, in place of a state.
 
         For checkpoints of Lightning, Hugging Face or `torch.distributed.checkpoint`. The bytes
@@ -175,7 +172,7 @@ class CheckpointStore:
     def inherit_path(
         self,
         trial: AnyTrial,
-        destination: str | os.PathLike[str] | None = None,
+        destination: AnyPath | None = None,
         *,
         missing: Literal["error", "fresh"] = "error",
     ) -> Path | None:
@@ -195,7 +192,7 @@ class CheckpointStore:
             ValueError: `destination` exists, or `missing` is neither `"error"` nor `"fresh"`.
             CheckpointError: As for `inherit`.
         """
-        target = None if destination is None else vacant(destination)
+        target = vacant(destination)
         return inherit_by(trial, missing, lambda r: self._artifacts.restore_files(r, target, trial))
 
     def load(
@@ -215,22 +212,24 @@ class CheckpointStore:
         """
         return self._artifacts.read_state(record_saved_by(trial), map_location, mmap=mmap)
 
-    def load_path(self, trial: Trial | FrozenTrial, destination: str | os.PathLike[str]) -> Path:
+    def load_path(self, trial: Trial | FrozenTrial, destination: AnyPath | None = None) -> Path:
         """Restore the file or folder that a trial saved, for example `study.best_trial`'s.
 
         Args:
             trial: Any trial, running or finished.
-            destination: Where the file or folder is put; must not exist yet.
+            destination: As for `inherit_path`; the temporary folder lives as long as the process.
 
         Returns:
-            `destination`, absolute.
+            Where it is, absolute.
 
         Raises:
             TypeError: `trial` is no trial of a study.
             ValueError: `destination` exists.
             CheckpointError: The trial saved no checkpoint, or it is missing or damaged.
         """
-        return self._artifacts.restore_files(record_saved_by(trial), vacant(destination), trial)
+        return self._artifacts.restore_files(
+            record_saved_by(trial), vacant(destination), type(self)
+        )
 
     @overload
     def collect(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_PICTURES = ("lineage", "generations", "schedule", "losses")
+_PICTURES = ("lineage", "generations", "schedule", "losses", "all")
 
 
 class _Sentences(click.Group):
@@ -177,13 +177,14 @@ def plot(what: str, storage: str, study_name: str | None, out: Path) -> None:
 
     `lineage` is who inherited from whom, with the ancestry of the best; `generations` the fitness
     of each population, and how much its genomes differ; `schedule` the hyperparameters along the
-    best ancestry; `losses` the TaylorGLO losses along it.
+    best ancestry; `losses` the TaylorGLO losses along it; `all` each of them, in x-lineage.png to
+    x-schedule.png (and x-losses.png, if losses evolved) where OUT is x.png.
     """
     from epbt_optuna.cli._plot import check_suffix, draw
 
     check_suffix(out)
-    draw(what, _open(storage, study_name), out)
-    _say(f"Wrote {out}.")
+    for path in draw(what, _open(storage, study_name), out):
+        _say(f"Wrote {path}.")
 
 
 @main.command(

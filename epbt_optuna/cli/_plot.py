@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -33,19 +34,31 @@ def check_suffix(out: Path) -> None:
         )
 
 
-def draw(what: str, study: Study, out: Path) -> None:
-    """Draw one of the pictures.
+def draw(what: str, study: Study, out: Path) -> Iterator[Path]:
+    """Draw one of the pictures, or all that the study has, and yield each file once it is there.
 
     Args:
-        what: `"lineage"`, `"generations"`, `"schedule"` or `"losses"`.
+        what: `"lineage"`, `"generations"`, `"schedule"`, `"losses"`, or `"all"`: those of losses
+            are left out where none evolved.
         study: The study.
-        out: The file.
+        out: The file; of all, its name goes on with `-lineage` and so on.
 
     Raises:
         ImportError: The plotting package is not installed.
         OSError: The file cannot be written.
         ValueError: There is nothing to draw in the study.
     """
+    if what != "all":
+        _draw(what, study, out)
+        yield out
+        return
+    has_losses = any("theta_0" in trial.params for trial in study.get_trials(deepcopy=False))
+    for one in _FUNCTIONS:
+        if one != "losses" or has_losses:
+            yield from draw(one, study, out.with_stem(f"{out.stem}-{one}"))
+
+
+def _draw(what: str, study: Study, out: Path) -> None:
     if out.suffix.lower() == ".html":
         from epbt_optuna import visualization
 

@@ -38,7 +38,8 @@ def restore_estimator(estimator: _Estimator, parent: Any) -> _Estimator:
 
     Raises:
         TypeError: They are of different classes.
-        ValueError: The estimator holds other estimators, or layers of other sizes.
+        ValueError: The estimator holds other estimators, or layers of other sizes, or each `fit`
+            begins anew: it has no `partial_fit`, and `warm_start` is off.
     """
     if type(parent) is not type(estimator):
         raise TypeError(
@@ -46,12 +47,17 @@ def restore_estimator(estimator: _Estimator, parent: Any) -> _Estimator:
             f"but is of {type(parent).__name__}."
         )
     params = _params(estimator)
-    for name, value in params.items():
+    for name, value in _params(estimator, deep=True).items():  # a pipeline's are in a list
         if hasattr(value, "get_params"):
             raise ValueError(
                 f"`estimator` must hold no other estimator but `{name}` is {value}: restore that "
                 "one."
             )
+    if not (hasattr(estimator, "partial_fit") or params.get("warm_start")):
+        raise ValueError(
+            f"`estimator` must have `partial_fit` or `warm_start=True` but {estimator} has "
+            "neither: `fit` would forget the parent."
+        )
     former = _params(parent)
     if former.get("hidden_layer_sizes") != params.get("hidden_layer_sizes"):
         raise ValueError(
@@ -69,8 +75,8 @@ def restore_estimator(estimator: _Estimator, parent: Any) -> _Estimator:
     return fitted
 
 
-def _params(estimator: Any) -> dict[str, Any]:
-    params: dict[str, Any] = estimator.get_params(deep=False)
+def _params(estimator: Any, *, deep: bool = False) -> dict[str, Any]:
+    params: dict[str, Any] = estimator.get_params(deep=deep)
     return params
 
 

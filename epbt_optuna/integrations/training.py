@@ -76,6 +76,7 @@ class Training:
         self._monitor = monitor
         self._last_step = -1
         self._fitness: float | None = None
+        self._has_begun = False
         self.is_pruned = False
 
     @property
@@ -83,8 +84,13 @@ class Training:
         """The value last reported.
 
         Raises:
-            ValueError: None has been.
+            ValueError: None has been, or no trainer has the callback.
         """
+        if not self._has_begun:
+            raise ValueError(
+                "The callback must be among the trainer's `callbacks` before the trial is trained, "
+                "but no trainer has called it."
+            )
         if self._fitness is None:
             raise ValueError(
                 f"`monitor` must be evaluated before a generation ends but {self._monitor!r} "
@@ -94,6 +100,7 @@ class Training:
 
     def begin(self) -> None:
         """Raise unless the trial can be trained now, for the first time."""
+        self._has_begun = True
         if _is_distributed():
             has_one = [False] * torch.distributed.get_world_size()
             torch.distributed.all_gather_object(has_one, self._trial is not None)

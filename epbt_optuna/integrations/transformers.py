@@ -102,6 +102,7 @@ class TransformersCallback(TrainerCallback):
         self._first_epoch = 0.0
         self._monitor = monitor
         self._evaluated: dict[str, float] = {}
+        self._eval_on_start = False
         self._has_logged = False
 
     @property
@@ -142,11 +143,16 @@ class TransformersCallback(TrainerCallback):
                 f"{self._first_step} and a generation has {self._steps}, but is "
                 f"{state.max_steps}."
             )
+        # What `compute_metrics` returns is known only when something was evaluated. So once in a
+        # study that is done before the first step, where an unknown `monitor` is found.
+        self._eval_on_start = args.eval_on_start
+        args.eval_on_start |= self._training.inherit(lambda trial: trial.number == 0)
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **built: Any
     ) -> None:
         """Find out after the first evaluation, not at the end, whether it has the fitness."""
+        args.eval_on_start = self._eval_on_start
         self._check_monitor()
 
     def on_step_end(

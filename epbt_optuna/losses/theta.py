@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
+import torch
 from torch import Tensor
 
 from epbt_optuna._internal.checks import check_integer, check_number
 from epbt_optuna.losses.arguments import theta_in, theta_tensor
 
-__all__ = ["Theta", "cross_entropy_like", "gradient_coefficients", "is_trainable"]
+__all__ = ["Theta", "cross_entropy_like", "gradient_coefficients", "gradient_scale", "is_trainable"]
 
 Theta: TypeAlias = Iterable[float] | Tensor
 """θ0, ..., θ7 in the paper's order."""
 
 Number = TypeVar("Number", float, Tensor)
+
+# What |s| counts as at least, as a share of its bound and as it is: see `taylor_glo_loss`.
+_RELATIVE_FLOOR, _ABSOLUTE_FLOOR = 0.01, 0.001
 
 
 def is_trainable(
@@ -88,3 +92,13 @@ def gradient_coefficients(theta: Sequence[Number]) -> tuple[Number, Number, Numb
     """
     t0, t1, _, t3, t4, t5, t6, t7 = theta
     return t5 - t1 * t6 + t7 * (0.5 - t0), t3 - t4 * t1 - t6 * t0, t4 / 2, t6
+
+
+def gradient_scale(theta: Sequence[Number], n_classes: int) -> Number:
+    """Return n²/|s|, |s| held above its floor: see `taylor_glo_loss`."""
+    a, c_h, c_hh, c_hy = gradient_coefficients(theta)
+    floor = _RELATIVE_FLOOR * (abs(a) + abs(c_h) + abs(c_hh) + abs(c_hy))
+    size = abs(a + c_hy / n_classes)
+    if isinstance(size, Tensor):
+        return n_classes**2 / torch.maximum(size, floor).clamp(min=_ABSOLUTE_FLOOR)
+    return n_classes**2 / max(size, floor, _ABSOLUTE_FLOOR)

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 
 from optuna import Study
 from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.optuna import read_trial
+from epbt_optuna._internal.text import get_logger
 from epbt_optuna.genome import Genome
 
 __all__ = ["NamedVariables"]
+
+_logger = get_logger("epbt_optuna.samplers")
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,23 @@ class NamedVariables:
                 raise ValueError(
                     f"`{setting}` must name variables of `search_space`, which are "
                     f"{sorted(self.search_space)}, but has {unknown}."
+                )
+
+    def warn(self, trial: FrozenTrial, state: TrialState) -> None:
+        """Warn of names that the first trial has not suggested, before a generation is trained.
+
+        They may be those of conditional variables, so it is no error yet.
+        """
+        if trial.number > 0 or state != TrialState.COMPLETE:
+            return
+        for setting, names in self.settings.items():
+            if unknown := sorted(set(names) - trial.params.keys()):
+                _logger.warning(
+                    "`%s` has %s, which trial 0 has not suggested; it has %s. If no other founder "
+                    "does, the first offspring is an error.",
+                    setting,
+                    unknown,
+                    sorted(trial.params),
                 )
 
     def check(self, study: Study, number: int, parent: Genome) -> None:

@@ -1,9 +1,12 @@
 """When to stop: study callbacks for `study.optimize` and `parallel.optimize`.
 
-    study.optimize(objective, n_trials, callbacks=[StopWithoutProgress(5)])
+    stop = StopWithoutProgress(5)
+    if not stop.reached(study):
+        study.optimize(objective, n_trials, callbacks=[stop])
 
 Both look at the study alone, so they mean the same in a run that was interrupted and resumed, and
-with any number of workers. Trials that run when a study stops are finished.
+with any number of workers. Trials that run when a study stops are finished. `reached` keeps a
+program that is started again from training on in a study that one of them has stopped.
 """
 
 from __future__ import annotations
@@ -44,12 +47,18 @@ class StopAtFitness:
 
     def __call__(self, study: Study, trial: FrozenTrial) -> None:
         """Stop the study if this trial is fit enough."""
-        if trial.state != TrialState.COMPLETE:
-            return
+        if trial.state == TrialState.COMPLETE and self._is_fit(study, trial):
+            study.stop()
+
+    def reached(self, study: Study) -> bool:
+        """Return whether a trial of the study is fit enough already."""
+        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return any(self._is_fit(study, trial) for trial in complete)
+
+    def _is_fit(self, study: Study, trial: FrozenTrial) -> bool:
         sign = 1 if study.direction == StudyDirection.MAXIMIZE else -1
         individual = Individual.of(trial, study.direction)
-        if individual.violation == 0 and individual.fitness >= sign * self.value:
-            study.stop()
+        return individual.violation == 0 and individual.fitness >= sign * self.value
 
 
 @dataclass(frozen=True)
@@ -86,18 +95,36 @@ class StopWithoutProgress:
         """Stop the study if this trial ends a generation and nothing has got better for long."""
         generations = Generations.required(study)
         generation = generations.of(trial.number)
-        if generation < self.n_generations or generations.of(trial.number + 1) == generation:
-            return
+        is_last = generations.of(trial.number + 1) > generation
+        if is_last and not self._has_progress(study, generations, generation):
+            study.stop()
+
+    def reached(self, study: Study) -> bool:
+        """Return whether nothing has got better for long, as of the last generation asked whole.
+
+        Raises:
+            ValueError: The study has asked trials, but no sampler of ours breeds in it.
+        """
+        trials = study.get_trials(deepcopy=False)
+        n_asked = sum(trial.state != TrialState.WAITING for trial in trials)
+        if n_asked == 0:
+            return False
+        generations = Generations.required(study)
+        return not self._has_progress(study, generations, generations.of(n_asked) - 1)
+
+    def _has_progress(self, study: Study, generations: Generations, generation: int) -> bool:
+        """Return whether the study has got better since `n_generations` before this one."""
+        if generation < self.n_generations:
+            return True
         n_before = generations.n_trials(generation - self.n_generations + 1)
         complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         individuals = [Individual.of(t, study.direction) for t in complete]
         before = [individual for individual in individuals if individual.number < n_before]
         if not before:  # whatever comes is progress
-            return
+            return True
         best, best_before = (
             max(group, key=lambda i: (-i.violation, i.fitness)) for group in (individuals, before)
         )
         is_more_feasible = best.violation < best_before.violation
         is_fitter = best.fitness - best_before.fitness > self.min_improvement
-        if not (is_more_feasible or is_fitter):
-            study.stop()
+        return is_more_feasible or is_fitter

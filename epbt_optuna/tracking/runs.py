@@ -165,6 +165,7 @@ def _tags(
         "epbt.generation": generation if lineage is None else lineage.generation,
         "epbt.parent_trial": None if lineage is None else lineage.parent,
         "epbt.mate_trial": None if lineage is None else lineage.mate,
+        "epbt.elite": None if lineage is None else lineage.elite or None,
         "epbt.mate_weight": _mate_weight(trial, identity),
         "epbt.state": trial.state.name,
         "epbt.started": started(trial) or None,

@@ -49,6 +49,5 @@ if __name__ == "__main__":
     )  # fmt: skip
     n_trials = sampler.n_trials(5, study)
     study.optimize(objective, n_trials, callbacks=[checkpoints.collector()])
-    with tempfile.TemporaryDirectory() as folder:
-        path = checkpoints.load_path(study.best_trial, f"{folder}/best.ubj")
-        print("Log loss of the best:", log_loss(xgboost.Booster(model_file=path)))
+    path = checkpoints.load_path(study.best_trial)
+    print("Log loss of the best:", log_loss(xgboost.Booster(model_file=path)))

@@ -45,7 +45,6 @@ if __name__ == "__main__":
     )  # fmt: skip
     n_trials = sampler.n_trials(4, study)
     study.optimize(objective, n_trials, callbacks=[checkpoints.collector()])
-    with tempfile.TemporaryDirectory() as folder:
-        path = checkpoints.load_path(study.best_trial, f"{folder}/best.keras")
-        best = keras.models.load_model(path)
+    path = checkpoints.load_path(study.best_trial)
+    best = keras.models.load_model(path)
     print("Accuracy of the best:", best.evaluate(images[1200:], labels[1200:], verbose=0)[1])

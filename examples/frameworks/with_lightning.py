@@ -3,7 +3,6 @@
 Module, schedule and trainer are those of one run of 8 epochs; each trial trains the next two.
 """
 
-import tempfile
 from typing import Any
 
 import lightning
@@ -55,6 +54,5 @@ if __name__ == "__main__":
     )  # fmt: skip
     n_trials = sampler.n_trials(4, study)
     study.optimize(objective, n_trials, callbacks=[checkpoints.collector()])
-    with tempfile.TemporaryDirectory() as folder:
-        path = checkpoints.load_path(study.best_trial, f"{folder}/best.ckpt")
-        print(Network.load_from_checkpoint(path, weights_only=True))
+    path = checkpoints.load_path(study.best_trial)
+    print(Network.load_from_checkpoint(path, weights_only=True))

@@ -45,6 +45,5 @@ if __name__ == "__main__":
     )  # fmt: skip
     n_trials = sampler.n_trials(6, study)
     study.optimize(objective, n_trials, callbacks=[checkpoints.collector()])
-    with tempfile.TemporaryDirectory() as folder:
-        path = checkpoints.load_path(study.best_trial, f"{folder}/best.joblib")
-        print("Accuracy of the best:", joblib.load(path).score(images[1200:], labels[1200:]))
+    path = checkpoints.load_path(study.best_trial)
+    print("Accuracy of the best:", joblib.load(path).score(images[1200:], labels[1200:]))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import optuna
@@ -196,3 +198,25 @@ def test_the_files_of_a_finished_trial_are_loaded(
     assert path.read_text() == "{}"
     with pytest.raises(ValueError, match="`destination` must not exist yet"):
         checkpoints.load_path(study.best_trial, path)
+
+
+def test_loaded_files_without_a_destination_live_as_long_as_the_process(tmp_path: Path) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(
+        "import optuna\n"
+        "from epbt_optuna import CheckpointStore, EPBTSampler\n"
+        "study = optuna.create_study(sampler=EPBTSampler(2, seed=0))\n"
+        "trial = study.ask()\n"
+        "CheckpointStore('checkpoints').save_path(trial, __file__)\n"
+        "study.tell(trial, 0.0)\n"
+        "paths = [CheckpointStore('checkpoints').load_path(study.best_trial) for _ in range(2)]\n"
+        "assert all(path.read_bytes() == open(__file__, 'rb').read() for path in paths)\n"
+        "print(*paths)\n"
+    )
+    command = [sys.executable, str(script)]
+    run = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+    first, second = map(Path, run.stdout.split())
+    assert first.name == second.name == "program.py"
+    assert first != second
+    assert not first.parent.parent.exists()
+    assert not second.parent.parent.exists()

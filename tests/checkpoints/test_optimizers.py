@@ -68,7 +68,8 @@ def test_where_asked_another_classs_state_is_left_out_with_one_line_in_the_log(
 def test_adam_with_decoupled_decay_is_adamw_under_either_name() -> None:
     decoupled = optim.Adam(parameters((2,)), decoupled_weight_decay=True)
     restore_optimizer(optim.AdamW(parameters((2,))), stepped(decoupled).state_dict())
-    with pytest.raises(ValueError, match="must be of Adam, as the optimizer is, but is of AdamW"):
+    message = r"must be of Adam, .*, but is of AdamW\. Pass `on_mismatch='fresh'` to begin without"
+    with pytest.raises(ValueError, match=message):
         restore_optimizer(optim.Adam(parameters((2,))), decoupled.state_dict())
 
 

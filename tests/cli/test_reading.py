@@ -9,6 +9,8 @@ from pathlib import Path
 import optuna
 import pytest
 
+from epbt_optuna import EPBTSampler
+from epbt_optuna.journal import journal_storage
 from epbt_optuna.lineage import Schedule, ancestry
 from tests.cli.conftest import Epbt, open_database, open_journal, train
 from tests.lineage.studies import averaging
@@ -110,6 +112,23 @@ def test_a_picture_is_of_the_format_that_its_name_says(
     picture = out.read_bytes()
     assert picture.startswith(begins)
     assert len(picture) > 10_000
+
+
+def test_all_pictures_are_made_at_once_and_those_of_losses_where_losses_evolved(
+    epbt: Epbt, trained: Path, tmp_path: Path
+) -> None:
+    result = epbt("plot", "all", trained / "study.log", "--out", tmp_path / "run.svg")
+    names = [f"run-{what}.svg" for what in ("lineage", "generations", "schedule", "losses")]
+    assert result.stdout == "".join(f"Wrote {tmp_path / name}.\n" for name in names)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    study = optuna.create_study(
+        storage=journal_storage(tmp_path / "other.log"), sampler=EPBTSampler(2)
+    )
+    study.optimize(lambda trial: trial.suggest_float("lr", 0, 1), n_trials=2)
+    result = epbt("plot", "all", tmp_path / "other.log", "--out", tmp_path / "other.svg")
+    assert result.exit_code == 0
+    assert "schedule" in result.stdout
+    assert "losses" not in result.stdout
 
 
 def test_a_column_that_does_not_fit_is_left_out_and_no_number_is_cut(

@@ -199,7 +199,14 @@ def test_the_metric_is_one_that_is_evaluated(framework: Any) -> None:
     for _, trial in family({}):
         with pytest.raises(ValueError, match=r"`monitor` must be .*'eval_loss'.* but got 'acc'"):
             run(callback(trial, monitor="acc", length=4))
-    assert Steps.n <= 1  # Hugging Face has no evaluation before the first step
+    assert Steps.n == 0
+
+
+def test_a_callback_that_no_trainer_was_given_says_so(framework: Any) -> None:
+    callback, _ = framework
+    for _, trial in family({}):
+        with pytest.raises(ValueError, match="must be among the trainer's `callbacks` before"):
+            _ = callback(trial).fitness
 
 
 def test_the_run_is_longer_than_the_generation(framework: Any) -> None:

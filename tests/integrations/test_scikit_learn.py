@@ -12,6 +12,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import SGDClassifier
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from epbt_optuna.integrations import restore_estimator
 
@@ -129,6 +131,23 @@ def test_what_cannot_go_on_is_refused() -> None:
         restore_estimator(mlp(), SGDClassifier())
     with pytest.raises(ValueError, match="`hidden_layer_sizes` must be the parent's"):
         restore_estimator(MLPClassifier((9,)), step(mlp()))
+    with pytest.raises(ValueError, match=r"`warm_start=True` but RandomForestClassifier\(n_.*=3\)"):
+        restore_estimator(RandomForestClassifier(3), RandomForestClassifier(3))
     holder = OneVsRestClassifier(SGDClassifier())
     with pytest.raises(ValueError, match="`estimator` must hold no other estimator"):
         restore_estimator(holder, OneVsRestClassifier(SGDClassifier()))
+
+
+def test_the_step_of_a_pipeline_that_learns_goes_on_and_the_pipeline_itself_would_not() -> None:
+    def make(rate: float) -> Any:
+        sgd = SGDClassifier(learning_rate="constant", eta0=rate, warm_start=True, max_iter=1)
+        return make_pipeline(StandardScaler(), sgd.set_params(tol=None))
+
+    parent = make(1.0).fit(X, y)
+    before = parent[-1].coef_.copy()
+    child = make(1e-9)
+    with pytest.raises(ValueError, match=r"must hold no other estimator but `standardscaler` is"):
+        restore_estimator(child, parent)
+    child.set_params(sgdclassifier=restore_estimator(child[-1], parent[-1])).fit(X, y)
+    assert np.abs(before).max() > 1
+    assert 0 < np.abs(child[-1].coef_ - before).max() < 1e-6

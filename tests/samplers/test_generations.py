@@ -71,6 +71,13 @@ def test_what_is_missing_of_a_run_is_what_was_never_asked() -> None:
     assert sampler.n_trials(4, study) == 2
 
 
+def test_what_is_missing_is_refused_where_another_population_would_count_it() -> None:
+    study = evolve(EPBTSampler(4, n_elites=2, seed=0), 8)
+    message = "was begun with a population_size of 4 and 2 elites, .* the sampler has 2 and 1"
+    with pytest.raises(ValueError, match=message):
+        EPBTSampler(2).n_trials(3, study)  # 4 trials: none would be missing
+
+
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
 @pytest.mark.parametrize(("population_size", "n_elites"), [(8, 4), (5, 0), (6, 5), (2, 1)])
 def test_populations_of_an_eventful_run_are_those_of_the_naive_replay(

@@ -59,6 +59,18 @@ def test_a_name_that_no_trial_has_suggested_is_an_error_when_the_first_offspring
     assert [trial.state for trial in study.trials[4:]] == [TrialState.FAIL]
 
 
+@naming
+def test_a_name_that_the_first_trial_has_not_suggested_is_a_warning_once_it_has_ended(
+    sampler_class: Any, options: dict[str, Any], setting: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = optuna.create_study(sampler=sampler_class(4, seed=0, **options))
+    study.optimize(xy, n_trials=3)
+    assert caplog.messages == [
+        f"`{setting}` has ['widht'], which trial 0 has not suggested; it has ['x', 'y']. If no "
+        "other founder does, the first offspring is an error."
+    ]
+
+
 def test_a_run_of_several_workers_ends_with_the_same_error() -> None:
     study = optuna.create_study(sampler=EPBTSampler(4, seed=0, inherited={"widht"}))
     with pytest.raises(ValueError, match="`inherited` has 'widht', which no trial before trial"):

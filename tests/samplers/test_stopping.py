@@ -97,6 +97,23 @@ def test_a_resumed_run_remembers_how_long_nothing_got_better() -> None:
     assert run(study, [0], StopWithoutProgress(3)) == 10
 
 
+@pytest.mark.parametrize("stop", [StopAtFitness(0.5), StopWithoutProgress(2)])
+def test_what_has_stopped_a_study_is_known_to_the_next_run(
+    stop: StopAtFitness | StopWithoutProgress,
+) -> None:
+    study = study_of()
+    assert not stop.reached(study)
+    for _ in range(30):
+        study.enqueue_trial({"x": 0.0})
+        assert not stop.reached(study)
+        n = run(study, [0, 0, 0, 0, 0.4, 0.4, 0.4, 0.4, 0.4, 0.6, 0.6], stop, n_trials=1)
+        if stop.reached(study):
+            break
+    assert n == (10 if isinstance(stop, StopAtFitness) else 14)
+    one_run = study_of()
+    assert run(one_run, [0, 0, 0, 0, 0.4, 0.4, 0.4, 0.4, 0.4, 0.6, 0.6], stop) == n
+
+
 def test_parallel_workers_stop_where_one_does() -> None:
     study = study_of()
 

@@ -41,6 +41,7 @@ class LineageNode(NamedTuple):
         parent: Number of the trial whose weights it inherited, or None.
         mate: Number of the other parent in crossover, or None.
         mate_weight: The mate's share in the weights that it started from.
+        is_elite: Whether it is its parent, an elite that goes on training.
         last_generation: The last one after which it is alive; its own if it never survived one.
         is_best: Whether it is the study's best trial.
         in_best_ancestry: Whether it is, or handed weights down to it.
@@ -55,6 +56,7 @@ class LineageNode(NamedTuple):
     parent: int | None
     mate: int | None
     mate_weight: float
+    is_elite: bool
     last_generation: int
     is_best: bool
     in_best_ancestry: bool
@@ -68,7 +70,7 @@ class LineageInfo(NamedTuple):
         maximize: Whether greater values are fitter.
         nodes: The trials, by number.
         n_rows: How many rows there are.
-        inheritance: From parents to children.
+        inheritance: From parents to children who are others.
         crossover: From mates to children that have none of their weights.
         averaging: From mates to children whose weights were averaged with theirs.
         survival: Elites, through the generations that they survive.
@@ -146,14 +148,17 @@ def lineage_info(study: Study) -> LineageInfo:
         maximize=maximize,
         nodes=nodes,
         n_rows=1 + max(node.row for node in nodes),
-        inheritance=[_edge(nodes[n.parent], n) for n in nodes if n.parent is not None],
+        inheritance=[
+            _edge(nodes[n.parent], n) for n in nodes if n.parent is not None and not n.is_elite
+        ],
         crossover=crossover,
         averaging=averaging,
         survival=[
             [(n.generation, n.row), (n.last_generation, n.row)]
             for n in nodes
             if n.last_generation > n.generation
-        ],
+        ]
+        + [_edge(nodes[n.parent], n) for n in nodes if n.parent is not None and n.is_elite],
         best_ancestry=_best_ancestry(nodes),
         colour_range=_colour_range(nodes, maximize),
     )
@@ -174,6 +179,7 @@ def _node(graph: networkx.DiGraph, number: int) -> LineageNode:
         parent=relatives.get("weights"),
         mate=mate,
         mate_weight=0.0 if mate is None else graph.edges[mate, number]["mate_weight"],
+        is_elite=attributes["elite"],
         last_generation=attributes["generation"] if survives_until is None else survives_until,
         is_best=attributes["best"],
         in_best_ancestry=attributes["in_best_ancestry"],
@@ -183,17 +189,23 @@ def _node(graph: networkx.DiGraph, number: int) -> LineageNode:
 def _placed(nodes: list[LineageNode], maximize: bool) -> list[LineageNode]:
     """Return the nodes, by number, with their rows.
 
-    Founders are ordered by fitness. Elites stay where they are, and offspring take the free rows
-    in the order of their parents': no two lines of inheritance into a generation cross, and when
-    a generation fills all free rows, their lengths in rows add up to the least there is.
+    Founders are ordered by fitness. Elites stay where they are, trained on or not, unless workers
+    that wait for nobody have continued one twice. Offspring take the free rows in the order of
+    their parents': no two lines of inheritance into a generation cross, and when a generation
+    fills all free rows, their lengths in rows add up to the least there is.
     """
     rows: dict[int, int] = {}
     for generation, newborn in groupby(nodes, key=lambda node: node.generation):
         alive = [node for node in nodes if node.generation < generation <= node.last_generation]
         taken = {rows[node.number] for node in alive}
-        wanted = {
-            node.number: math.inf if node.parent is None else rows[node.parent] for node in newborn
-        }
+        wanted = {}
+        for node in newborn:
+            row = math.inf if node.parent is None else rows[node.parent]
+            if node.is_elite and row not in taken:
+                rows[node.number] = int(row)
+                taken.add(int(row))
+            else:
+                wanted[node.number] = row
         order = sorted(wanted, key=lambda n: (wanted[n], _unfitness(nodes[n], maximize), n))
         n_rows = max(len(taken) + len(order), *(1 + row for row in rows.values()), 0)
         free = [row for row in range(n_rows) if row not in taken]
