@@ -91,6 +91,19 @@ class GenerationSampler(Populations):
         n_words = max(1, math.ceil(seed.bit_length() / 32))
         self._seed_words = [seed >> 32 * i & 0xFFFFFFFF for i in range(n_words)]
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What it was made with, by the argument; the seed too where it was drawn."""
+        return {
+            **vars(self._generations),
+            **vars(self._evolution),
+            "feasible": self._breeding.feasible,
+            "initial_sampler": self._founders.initial_sampler,
+            "search_space": self._founders.search_space or None,
+            "inherited": tuple(self._inherited.names) or None,
+            "seed": sum(word << 32 * i for i, word in enumerate(self._seed_words)),
+        }
+
     # Optuna's hooks, in the order in which a trial meets them
 
     def reseed_rng(self) -> None:

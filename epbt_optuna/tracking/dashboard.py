@@ -11,7 +11,7 @@ from epbt_optuna._internal.extras import needs
 from epbt_optuna._internal.text import printable
 from epbt_optuna.lineage.overview import GENERATION_COLUMNS, facts, generation_rows
 
-__all__ = ["save_to_dashboard"]
+__all__ = ["plain", "save_to_dashboard"]
 
 _GRAPH_ID = "epbt-lineage"
 _HEADING = "## Population"
@@ -61,7 +61,7 @@ def _note(study: Study) -> str:
     return "\n\n".join(
         [
             _HEADING,
-            "\n".join(f"- {name}: {_plain(text)}" for name, text in facts(study)),
+            "\n".join(f"- {name}: {plain(text)}" for name, text in facts(study)),
             _markdown_table(GENERATION_COLUMNS, generation_rows(study)),
         ]
     )
@@ -72,6 +72,6 @@ def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> st
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Return a text, which may have names of the user's, so that Markdown leaves it as it is."""
     return re.sub(r"([\\`*_\[\]<>|$&~])", r"\\\1", printable(text))

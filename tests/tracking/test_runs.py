@@ -18,7 +18,7 @@ from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna.population import Generations
 from epbt_optuna.tracking import MLflowTracker
 from epbt_optuna.tracking.experiment import batches
-from epbt_optuna.tracking.runs import TrialRun, text_of, user_tag, valid_key
+from epbt_optuna.tracking.runs import TrialRun, text_of, user_key, valid_key
 from tests.lineage.studies import averaging
 
 START = datetime(2026, 1, 1)
@@ -137,10 +137,10 @@ def test_a_users_tag_cannot_take_the_place_of_mlflows_or_ours() -> None:
         *("mlflow.x", "user.mlflow.x", "user.user.mlflow.x", "..mlflow.x", "EPBT.trial"),
         *("epbt.trial", "user.epbt.trial", "x", "user.x"),
     ]
-    tags = [user_tag(name) for name in names]
+    tags = [user_key(name) for name in names]
     assert len(set(tags)) == len(names)
     assert not any(tag.lower().startswith(("mlflow.", "epbt.")) for tag in tags)
-    assert user_tag("x") == "x"
+    assert user_key("x") == "x"
 
 
 def test_every_value_becomes_a_text_that_can_be_sent() -> None:
