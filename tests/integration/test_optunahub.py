@@ -63,6 +63,6 @@ def test_the_example_of_a_package_runs_and_is_what_its_page_shows(
     page = (REGISTRY / package / "README.md").read_text("utf-8")
     assert f"```python\n{example.read_text('utf-8')}```" in page
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(optunahub, "load_module", load)  # the registry's server has none of ours yet
+    monkeypatch.setattr(optunahub, "load_module", load)  # its server has none of ours yet
     study = runpy.run_path(str(example))["study"]
     assert study.best_value > 0.9
