@@ -21,9 +21,10 @@ test-optuna-4: $(OPTUNA_4) ## what depends on Optuna, with the oldest one that i
 		--ignore-glob 'tests/parallel/test_ray*' \
 		$(addprefix --ignore tests/,cli docs integration integrations losses operators paper properties testing tracking visualization)
 
-# Old packages warn of what newer ones beside them do: that is no failure.
+# Old packages warn of what newer ones beside them do: that is no failure. Left out is what the compiler
+# of torch 2.5 and the interpreter of its Triton refuse.
 test-oldest: $(VENV)/oldest/installed ## the oldest version of every package that pyproject.toml allows
-	$(VENV)/oldest/$(SCRIPTS)/python -m pytest -n 2 --dist loadgroup -W default \
+	$(VENV)/oldest/$(SCRIPTS)/python -m pytest -n 2 --dist loadgroup -W default -k 'not compiled and not interpreted' \
 		$(addprefix tests/,lineage losses operators pruning samplers visualization tracking/test_mlflow.py parallel/test_ray.py) \
 		--ignore tests/visualization/test_markup.py
 
