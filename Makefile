@@ -25,7 +25,7 @@ test-optuna-4: $(OPTUNA_4) ## what depends on Optuna, with the oldest one that i
 # of torch 2.5 and the interpreter of its Triton refuse.
 test-oldest: $(VENV)/oldest/installed ## the oldest version of every package that pyproject.toml allows
 	$(VENV)/oldest/$(SCRIPTS)/python -m pytest -n 2 --dist loadgroup -W default -k 'not compiled and not interpreted' \
-		$(addprefix tests/,lineage losses operators pruning samplers visualization tracking/test_mlflow.py parallel/test_ray_bad_input.py) \
+		$(addprefix tests/,lineage losses operators pruning samplers visualization parallel/test_ray_bad_input.py) \
 		--ignore tests/visualization/test_markup.py
 
 test-no-extras: $(VENV)/plain/installed ## the wheel as `pip install` brings it, without torch
