@@ -79,6 +79,7 @@ def check_modules() -> None:
     assert without == {
         "epbt_optuna.batched",
         "epbt_optuna.checkpoints.arrays",
+        "epbt_optuna.checkpoints.averages",
         "epbt_optuna.checkpoints.contents",
         "epbt_optuna.checkpoints.memory",
         "epbt_optuna.checkpoints.optimizers",
