@@ -21,16 +21,20 @@ from tests.benchmarks.race.networks import Task
 
 def run_apart(task: Task, arm: str, accuracy: float, lines: Path) -> None:
     """Run a job in a process of its own; a job that fails is an error, and leaves no line."""
-    process = get_context("spawn").Process(target=run_job, args=(task, arm, accuracy, lines))
+    process = get_context("spawn").Process(target=_run_quietly, args=(task, arm, accuracy, lines))
     process.start()
     process.join()
     if process.exitcode != 0:
         raise RuntimeError(f"{arm} on seed {task.seed} ended with exit code {process.exitcode}.")
 
 
+def _run_quietly(task: Task, arm: str, accuracy: float, lines: Path) -> None:
+    quiet()
+    run_job(task, arm, accuracy, lines)
+
+
 def run_job(task: Task, arm: str, accuracy: float, lines: Path) -> None:
     """Run one arm on one seed, and append its line."""
-    quiet()
     clock = Clock(accuracy, max_epochs=task.config.n_epochs_of_epbt)
     task.bench  # noqa: B018, loads the data before the clock starts
     with tempfile.TemporaryDirectory() as folder:
