@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from optuna import Study
 
 __all__ = [
+    "check_boolean",
     "check_callable",
     "check_integer",
     "check_names",
@@ -25,6 +26,12 @@ __all__ = [
     "checked_catch",
     "name_of",
 ]
+
+
+def check_boolean(name: str, value: Any) -> None:
+    """Raise unless `value` is True or False: what is merely true, such as "no", is a mistake."""
+    if not isinstance(value, bool):
+        raise TypeError(f"`{name}` must be True or False but got {value!r}.")
 
 
 def check_number(name: str, value: Any, *, at_least: float = -math.inf) -> None:

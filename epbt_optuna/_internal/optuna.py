@@ -28,6 +28,7 @@ __all__ = [
     "fail",
     "fixed_params",
     "forget_finished_trials",
+    "is_enqueued",
     "keep_with",
     "kept_with",
     "make_room",
@@ -211,6 +212,14 @@ def enqueued_params(trial: FrozenTrial) -> Mapping[str, Any]:
     """Return the params that a trial was enqueued with."""
     params: Mapping[str, Any] = trial.system_attrs.get("fixed_params", {})
     return params
+
+
+def is_enqueued(trial: FrozenTrial) -> bool:
+    """Return whether a trial that was just asked had waited in the queue with params.
+
+    They are named by `enqueue_trial`, also where there are none, or it was added with some.
+    """
+    return "fixed_params" in trial.system_attrs or bool(trial.params)
 
 
 def constraints_of(trial: FrozenTrial) -> Sequence[float]:

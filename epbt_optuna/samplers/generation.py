@@ -36,6 +36,7 @@ from epbt_optuna.evolution import Evolution, Feasible
 from epbt_optuna.genome import contains, draw, own_value
 from epbt_optuna.population import Generations, Lineage
 from epbt_optuna.samplers.breeding import Breeding
+from epbt_optuna.samplers.elites import TrainedElites
 from epbt_optuna.samplers.founders import FounderGenome, Founders, without_stop
 from epbt_optuna.samplers.inherited import Inherited
 from epbt_optuna.samplers.named import NamedVariables
@@ -80,6 +81,7 @@ class GenerationSampler(Populations):
         self._founders = Founders(generations, initial_sampler, search_space)
         self._inherited = Inherited(check_names("inherited", inherited))
         named = {"inherited": self._inherited.names, **evolution.named_variables}
+        self._elites = TrainedElites(generations)
         self._named = NamedVariables(named, self._founders.search_space)
         self._breeding = Breeding(evolution, self._founders, feasible, self._inherited)
         seed = secrets.randbits(128) if seed is None else int(seed)
@@ -188,7 +190,7 @@ class GenerationSampler(Populations):
         self._founders.warn_of_unused(study, trial)
         lineage = Lineage(trial.number, generation)
         if (retried := retried_lineage(trial, identity)) is not None:
-            lineage = replace(lineage, parent=retried.parent, mate=retried.mate)
+            lineage = replace(retried, generation=generation)
         else:
             lineage = choose_in_time(partial(self._select, study, trial, identity, lineage))
         LINEAGE.write_to_trial(study, trial, lineage.record(identity.token))
@@ -206,7 +208,8 @@ class GenerationSampler(Populations):
         if not population:
             return founder
         rng = self._rng(number, _SELECT)
-        lineage = self._evolution.select(number, generation, population, rng)
+        lineage = self._elites.continued(study, trial, identity, founder, population)
+        lineage = lineage or self._evolution.select(number, generation, population, rng)
         if lineage.parent is None or not any(self._named.settings.values()):
             return lineage
         parent = read_genome(study, lineage.parent)

@@ -160,6 +160,7 @@ def _tags(
         "epbt.generation": generation if lineage is None else lineage.generation,
         "epbt.parent_trial": None if lineage is None else lineage.parent,
         "epbt.mate_trial": None if lineage is None else lineage.mate,
+        "epbt.elite": None if lineage is None else lineage.elite or None,
         "epbt.state": trial.state.name,
         "epbt.started": started(trial) or None,
         "epbt.device": noted(DEVICE, "device"),

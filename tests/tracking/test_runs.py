@@ -12,6 +12,7 @@ from mlflow.utils.validation import _validate_metric_name
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from epbt_optuna import EPBTSampler
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna.population import Generations
 from epbt_optuna.tracking import MLflowTracker
@@ -56,6 +57,18 @@ def test_a_trial_whose_lineage_was_not_recorded_still_has_its_generation() -> No
     content = TrialRun.of(trial(number=7, state=TrialState.FAIL), Generations(6, 3), NOBODY)
     assert content.tags["epbt.generation"] == "1"
     assert "epbt.parent_trial" not in content.tags
+
+
+@pytest.mark.parametrize("train_elites", [False, True])
+def test_an_elite_that_goes_on_training_is_tagged_as_one(train_elites: bool) -> None:
+    sampler = EPBTSampler(4, n_elites=2, train_elites=train_elites, seed=0)
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=8)
+    identity, generations = StudyIdentity.of(study), Generations.recorded(study)
+    tags = [TrialRun.of(trial, generations, identity).tags for trial in study.trials]
+    elites = [number for number, own in enumerate(tags) if own.get("epbt.elite") == "true"]
+    assert elites == ([4, 5] if train_elites else [])
+    assert sum("epbt.elite" in own for own in tags) == len(elites)
 
 
 @pytest.mark.parametrize("name", ["lr", "optimizer/lr", "θ₀", "a:b", "x" * 250])

@@ -40,6 +40,7 @@ class LineageNode(NamedTuple):
         params: Its params.
         parent: Number of the trial whose weights it inherited, or None.
         mate: Number of the other parent in crossover, or None.
+        is_elite: Whether it is its parent, an elite that goes on training.
         last_generation: The last one after which it is alive; its own if it never survived one.
         is_best: Whether it is the study's best trial.
         in_best_ancestry: Whether it is, or handed weights down to it.
@@ -53,6 +54,7 @@ class LineageNode(NamedTuple):
     params: dict[str, Any]
     parent: int | None
     mate: int | None
+    is_elite: bool
     last_generation: int
     is_best: bool
     in_best_ancestry: bool
@@ -66,7 +68,7 @@ class LineageInfo(NamedTuple):
         maximize: Whether greater values are fitter.
         nodes: The trials, by number.
         n_rows: How many rows there are.
-        inheritance: From parents to children.
+        inheritance: From parents to children who are others.
         crossover: From mates to children.
         survival: Elites, through the generations that they survive.
         best_ancestry: One line, from a founder to the best trial; empty where there is none.
@@ -134,13 +136,16 @@ def lineage_info(study: Study) -> LineageInfo:
         maximize=maximize,
         nodes=nodes,
         n_rows=1 + max(node.row for node in nodes),
-        inheritance=[_edge(nodes[n.parent], n) for n in nodes if n.parent is not None],
+        inheritance=[
+            _edge(nodes[n.parent], n) for n in nodes if n.parent is not None and not n.is_elite
+        ],
         crossover=[_edge(nodes[n.mate], n) for n in nodes if n.mate is not None],
         survival=[
             [(n.generation, n.row), (n.last_generation, n.row)]
             for n in nodes
             if n.last_generation > n.generation
-        ],
+        ]
+        + [_edge(nodes[n.parent], n) for n in nodes if n.parent is not None and n.is_elite],
         best_ancestry=_best_ancestry(nodes),
         colour_range=_colour_range(nodes, maximize),
     )
@@ -159,6 +164,7 @@ def _node(graph: networkx.DiGraph, number: int) -> LineageNode:
         params=attributes["params"],
         parent=relatives.get("weights"),
         mate=relatives.get("crossover"),
+        is_elite=attributes["elite"],
         last_generation=attributes["generation"] if survives_until is None else survives_until,
         is_best=attributes["best"],
         in_best_ancestry=attributes["in_best_ancestry"],
@@ -168,17 +174,23 @@ def _node(graph: networkx.DiGraph, number: int) -> LineageNode:
 def _placed(nodes: list[LineageNode], maximize: bool) -> list[LineageNode]:
     """Return the nodes, by number, with their rows.
 
-    Founders are ordered by fitness. Elites stay where they are, and offspring take the free rows
-    in the order of their parents': no two lines of inheritance into a generation cross, and when
-    a generation fills all free rows, their lengths in rows add up to the least there is.
+    Founders are ordered by fitness. Elites stay where they are, trained on or not, unless workers
+    that wait for nobody have continued one twice. Offspring take the free rows in the order of
+    their parents': no two lines of inheritance into a generation cross, and when a generation
+    fills all free rows, their lengths in rows add up to the least there is.
     """
     rows: dict[int, int] = {}
     for generation, newborn in groupby(nodes, key=lambda node: node.generation):
         alive = [node for node in nodes if node.generation < generation <= node.last_generation]
         taken = {rows[node.number] for node in alive}
-        wanted = {
-            node.number: math.inf if node.parent is None else rows[node.parent] for node in newborn
-        }
+        wanted = {}
+        for node in newborn:
+            row = math.inf if node.parent is None else rows[node.parent]
+            if node.is_elite and row not in taken:
+                rows[node.number] = int(row)
+                taken.add(int(row))
+            else:
+                wanted[node.number] = row
         order = sorted(wanted, key=lambda n: (wanted[n], _unfitness(nodes[n], maximize), n))
         n_rows = max(len(taken) + len(order), *(1 + row for row in rows.values()), 0)
         free = [row for row in range(n_rows) if row not in taken]

@@ -38,13 +38,13 @@ def plot_lineage(study: Study) -> go.Figure:
     """Plot who inherited weights from whom: every trial, generations from left to right.
 
     Every individual has a row. An elite keeps its row, as a level line through the generations
-    that it survives; offspring take the rows that have become free, in the order of their
-    parents', so that lines of inheritance do not cross on the way into a generation. Founders
-    are ordered by fitness, the fittest on top. The colour is the fitness, light for the fittest
-    in both directions of a study; a few individuals that are much less fit than all others share
-    the darkest. The line of weights that leads to the best trial stands out, and crossover (from
-    the mate) is dotted. Click on the legend to hide a kind of line; hover over a trial for its
-    value, its params and its parents.
+    that it survives, with a point for each in which it goes on training; offspring take the rows
+    that have become free, in the order of their parents', so that lines of inheritance do not
+    cross on the way into a generation. Founders are ordered by fitness, the fittest on top. The
+    colour is the fitness, light for the fittest in both directions of a study; a few individuals
+    that are much less fit than all others share the darkest. The line of weights that leads to
+    the best trial stands out, and crossover (from the mate) is dotted. Click on the legend to
+    hide a kind of line; hover over a trial for its value, its params and its parents.
 
     Args:
         study: A study that a sampler of ours has bred in; its trials may be in any state.
@@ -157,6 +157,8 @@ def _hover_text(node: LineageNode) -> str:
         f"value: {number_text(node.value)}",
         f"parent: {_name(node.parent)}, mate: {_name(node.mate)}",
     ]
+    if node.is_elite:
+        lines.append("an elite that goes on training")
     if node.last_generation > node.generation:
         lines.append(f"elite until generation {node.last_generation}")
     params = list(node.params.items())
