@@ -59,13 +59,15 @@ class Reporter:
         self._queue.put((n_epochs, progress))
 
 
-def run_jobs(jobs: Sequence[Callable[[Reporter], T]], n_epochs: int, n_workers: int) -> list[T]:
-    """Run jobs in worker processes, with a progress bar over the epochs that they report."""
+def run_jobs(
+    jobs: Sequence[Callable[[Reporter], T]], n_epochs: int, n_workers: int, unit: str = "epochs"
+) -> list[T]:
+    """Run jobs in worker processes, with a progress bar over the epochs, or units, they report."""
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, ProcessPoolExecutor(n_workers, context) as pool:
         queue: Queue[tuple[int, str]] = manager.Queue()
         runs = [pool.submit(job, Reporter(queue)) for job in jobs]
-        with tqdm(total=n_epochs, unit=" epochs", smoothing=0.05) as bar:
+        with tqdm(total=n_epochs, unit=f" {unit}", smoothing=0.05) as bar:
             while not all(run.done() for run in runs) or not queue.empty():
                 with suppress(Empty):
                     n_trained, progress = queue.get(timeout=0.2)
