@@ -16,7 +16,7 @@ test-oldest: $(OLDEST) ## what depends on Optuna, with the oldest one that is su
 	PYTHONPATH=$(abspath $(OLDEST)) $(BIN)/python -c 'import optuna; print("Optuna", optuna.__version__)'
 	PYTHONPATH=$(abspath $(OLDEST)) $(BIN)/python -m pytest -n 2 --dist loadgroup \
 		--ignore-glob 'tests/parallel/test_ray*' \
-		$(addprefix --ignore tests/,cli docs integration integrations losses operators paper properties testing tracking visualization)
+		$(addprefix --ignore tests/,cli docs integration integrations losses operators paper properties testing tracking tuning visualization)
 
 lint: .venv/installed ## style, formatting and types
 	$(BIN)/ruff check .

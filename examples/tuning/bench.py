@@ -42,12 +42,12 @@ class Bench:
         }
 
     def train(
-        self, before: Snapshot | None, params: Params, number: int, step: int, *, cosine: bool
+        self, before: Snapshot, params: Params, number: int, step: int, *, cosine: bool
     ) -> tuple[Snapshot, float]:
         """Train a network by one step; return it and what it is worth.
 
         Args:
-            before: The network; None for a fresh one.
+            before: The network; one without steps is a fresh one.
             params: What it is trained with.
             number: The network's or trial's.
             step: How many steps it has been trained before, by the clock of its arm.
@@ -56,7 +56,6 @@ class Bench:
         params = dict(params)
         if cosine:
             params["learning_rate"] *= (1 + cos(pi * step / self.task.n_steps)) / 2
-        before = before or Snapshot({}, [])
         state = self.learner.train(before.state or None, params, (number, step))
         return before.after(state, params), self.learner.validate(state)
 

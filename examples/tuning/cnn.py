@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from math import ceil
 from pathlib import Path
 
@@ -48,7 +49,8 @@ class CNNLearner:
             )
             if before is not None:
                 network.load_state_dict(before["network"])
-                restore_optimizer(optimizer, before["optimizer"])
+                # Its moments would be changed in place.
+                restore_optimizer(optimizer, deepcopy(before["optimizer"]))
             for _ in range(self._task.epochs_per_step):
                 self._train_epoch(network, optimizer, params)
         return {"network": network.state_dict(), "optimizer": optimizer.state_dict()}

@@ -26,7 +26,7 @@ class Learner(Protocol):
         """Train a network by one step.
 
         Args:
-            before: The network; None for a fresh one.
+            before: The network, which stays as it is; None for a fresh one.
             params: What it is trained with.
             key: All randomness, fresh weights included, comes from the seed and this.
         """

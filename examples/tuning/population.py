@@ -29,7 +29,7 @@ def run_population(bench: Bench, arm: EPBTArm | PBTArm, folder: Path) -> None:
     for trial in remaining_trials(study, sampler.n_trials(bench.task.n_steps)):
         params = bench.suggest(trial)
         inherited = checkpoints.inherit(trial)
-        before = None if inherited is None else Snapshot(**inherited)
+        before = Snapshot({}, []) if inherited is None else Snapshot(**inherited)
         generation = sampler.generation_of(trial.number)
         snapshot, fitness = bench.train(before, params, trial.number, generation, cosine=cosine)
         checkpoints.save(trial, {"state": snapshot.state, "schedule": snapshot.schedule})

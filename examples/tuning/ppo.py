@@ -6,6 +6,7 @@ environments nothing is inherited: every step starts new episodes.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
@@ -43,8 +44,9 @@ class PPOLearner:
             return before
         model = self._make_model(params, random_state(self._seed, *key))
         if before is not None:
-            # The moments come with it; the learning rate is set before every update.
-            model.set_parameters(before["parameters"])
+            # Adam's moments come with it, which updates change in place. PPO sets the learning rate
+            # before every update, so that is this step's own.
+            model.set_parameters(deepcopy(before["parameters"]))
         try:
             model.learn(self._task.n_environments * self._task.n_rollout)
         except ValueError:

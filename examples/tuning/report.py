@@ -169,7 +169,7 @@ TEXTS = {
     "cnn": """\
 {n_train} images to train on, {n_validation} to choose on, labels as they are; SGD with batches of
 {batch_size}. Tuned are {ranges} (pixels by which images are moved). Every arm trains {budget} steps
-of {epochs_per_step} epoch(s); a network trained from start to end sees {n_steps} of them. Hyperband
+of {epochs_per_step} epochs; a network trained from start to end sees {n_steps} of them. Hyperband
 and a cosine know that end; populations do not need to.""",
     "ppo": """\
 Stable-Baselines3's PPO on {environment}, otherwise as RL Baselines3 Zoo has it: {n_environments}

@@ -1,4 +1,8 @@
-"""Random search, TPE with Hyperband, and constants: networks from scratch, one after the other."""
+"""Random search, TPE with Hyperband, and constants: networks from scratch, one after the other.
+
+The study is in memory. A job that was cut off tells it again what its log of steps says: pruners
+take notes when they are asked, so one that was asked before a kill cannot be asked once more.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,6 @@ from optuna.pruners import BasePruner, HyperbandPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 
-from epbt_optuna import reopen
-from examples.paper.evolution import open_study
 from examples.paper.single import write_state
 from examples.tuning.arms import SearchArm
 from examples.tuning.bench import Bench
@@ -21,59 +23,49 @@ from examples.tuning.steps import Snapshot
 
 def run_search(bench: Bench, arm: SearchArm, folder: Path) -> None:
     """Train networks until the budget is used up; the last one may end early."""
-    study = open_study(folder, bench.stopwatch)
-    study.pruner = make_pruner(arm, bench.task.n_steps)
-    while (cut_off := unfinished(study)) or not bench.log.full:
-        run_trial(bench, arm, study, folder, cut_off)
-
-
-def unfinished(study: optuna.Study) -> optuna.trial.FrozenTrial | None:
-    """Return the trial that a killed run left behind."""
-    running = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
-    return running[0] if running else None
+    study = optuna.create_study(
+        study_name=folder.name,  # decides, with a trial's number, on its bracket of Hyperband's
+        direction="maximize",
+        pruner=make_pruner(arm, bench.task.n_steps),
+    )
+    number = 0
+    while not bench.log.full:
+        run_trial(bench, arm, study, number, folder / "network.pt")
+        number += 1
 
 
 def run_trial(
-    bench: Bench,
-    arm: SearchArm,
-    study: optuna.Study,
-    folder: Path,
-    cut_off: optuna.trial.FrozenTrial | None,
+    bench: Bench, arm: SearchArm, study: optuna.Study, number: int, checkpoint: Path
 ) -> None:
     """Train one network from start to end, or until it is pruned or the budget is used up."""
-    number = len(study.get_trials(deepcopy=False)) if cut_off is None else cut_off.number
     study.sampler = make_sampler(arm, bench.seed, number)
-    trial = study.ask() if cut_off is None else reopen(study, cut_off)
+    trial = study.ask()
     params = dict(arm.constants) or bench.suggest(trial)
-    checkpoint = folder / f"network-{number}.pt"
-    snapshot, values = None, []
+    values = bench.log.validations(number)
+    # A step is saved, then written down: what is saved is as far as the log, or one step ahead.
+    snapshot, value = read_checkpoint(checkpoint, number)
+    for step in range(bench.task.n_steps):
+        if step == len(values):
+            if step == len(snapshot.schedule):
+                snapshot, value = bench.train(snapshot, params, number, step, cosine=arm.cosine)
+                network = {"state": snapshot.state, "schedule": snapshot.schedule}
+                write_state(checkpoint, {"number": number, "network": network, "value": value})
+            bench.record(number, step, value, snapshot)
+            values.append(value)
+        trial.report(values[step], step + 1)
+        if trial.should_prune() or bench.log.full:
+            study.tell(trial, state=TrialState.PRUNED)
+            return
+    study.tell(trial, max(values))
+
+
+def read_checkpoint(checkpoint: Path, number: int) -> tuple[Snapshot, float]:
+    """Return the network that a killed run left behind, and what it is worth; else a fresh one."""
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
-        snapshot, values = Snapshot(saved["state"], saved["schedule"]), saved["values"]
-    reported = cut_off.intermediate_values if cut_off else {}
-    pruned = False
-    # A kill may come between any two of these lines. What follows the last checkpoint is done
-    # again, to the same result; but for a trial that Hyperband has pruned and nobody told so:
-    # Optuna has then noted its rung, and lets it go on to the next one.
-    while True:
-        n_trained = len(values)
-        if n_trained and n_trained not in reported:
-            trial.report(values[-1], n_trained)
-        pruned = n_trained > 0 and trial.should_prune()
-        if pruned or n_trained == bench.task.n_steps or bench.log.full:
-            break
-        snapshot, value = bench.train(snapshot, params, number, n_trained, cosine=arm.cosine)
-        values.append(value)
-        bench.record(number, n_trained, value, snapshot)
-        write_state(
-            checkpoint,
-            {"state": snapshot.state, "schedule": snapshot.schedule, "values": values},
-        )
-    if n_trained == bench.task.n_steps and not pruned:
-        study.tell(trial, max(values))
-    else:
-        study.tell(trial, state=TrialState.PRUNED)
-    checkpoint.unlink(missing_ok=True)
+        if saved["number"] == number:
+            return Snapshot(**saved["network"]), saved["value"]
+    return Snapshot({}, []), float("nan")
 
 
 def make_pruner(arm: SearchArm, n_steps: int) -> BasePruner:

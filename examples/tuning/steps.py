@@ -17,7 +17,7 @@ class Snapshot:
     """A network after a step.
 
     Attributes:
-        state: The network.
+        state: The network; empty before its first step.
         schedule: What it, and those whose weights it went on from, were trained with, step by step.
     """
 
@@ -83,6 +83,10 @@ class StepLog:
     def seconds(self) -> float:
         """Until the last step."""
         return self.steps[-1].seconds if self.steps else 0.0
+
+    def validations(self, number: int) -> list[float]:
+        """Return what the steps of a network trained from scratch were worth."""
+        return [step.validation for step in self.steps if step.number == number]
 
     def incumbents(self) -> list[Step]:
         """Return the steps with the best validation so far; the last one is the arm's choice."""

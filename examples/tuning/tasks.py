@@ -69,7 +69,7 @@ class CNNTask(Task):
     n_train: int
     n_validation: int
     batch_size: int
-    epochs_per_step: int = 1
+    epochs_per_step: int
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,7 @@ TASKS: dict[str, CNNTask | PPOTask] = {
             n_train=4_000,
             n_validation=2_000,
             batch_size=64,
+            epochs_per_step=2,
         ),
         PPOTask(
             "ppo",

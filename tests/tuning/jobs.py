@@ -15,7 +15,9 @@ from examples.tuning.tasks import TASKS, CNNTask, PPOTask
 CNN, PPO = TASKS["cnn"], TASKS["ppo"]
 assert isinstance(CNN, CNNTask)
 assert isinstance(PPO, PPOTask)
-TINY = replace(CNN, n_members=5, n_steps=4, n_train=50, n_validation=30, batch_size=25)
+TINY = replace(
+    CNN, n_members=4, n_steps=3, n_train=50, n_validation=30, batch_size=25, epochs_per_step=1
+)
 TINY_PPO = replace(
     PPO,
     n_members=2,
