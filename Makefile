@@ -19,7 +19,7 @@ test-optuna-4: $(OPTUNA_4) ## what depends on Optuna, with the oldest one that i
 	PYTHONPATH=$(abspath $(OPTUNA_4)) $(BIN)/python -c 'import optuna; print("Optuna", optuna.__version__)'
 	PYTHONPATH=$(abspath $(OPTUNA_4)) $(BIN)/python -m pytest -n 2 --dist loadgroup \
 		--ignore-glob 'tests/parallel/test_ray*' \
-		$(addprefix --ignore tests/,benchmarks cli docs integration integrations losses operators paper properties testing tracking visualization)
+		$(addprefix --ignore tests/,benchmarks cli docs integration integrations losses operators paper properties testing tracking tuning visualization)
 
 # Old packages warn of what newer ones beside them do: that is no failure. Left out is what the compiler
 # of torch 2.5 and the interpreter of its Triton refuse.
