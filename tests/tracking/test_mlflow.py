@@ -68,6 +68,8 @@ def test_the_study_is_a_run_with_a_step_for_each_generation_that_has_ended(datab
         "sampler": "EPBTSampler",
         "population_size": "6",
         "n_elites": "3",
+        "train_elites": "False",
+        "fitness_smoothing": "0.0",
         "selection": str(TournamentSelection()),
         "mutation": str(GaussianMutation()),
         "crossover": str(UniformCrossover()),
