@@ -10,15 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from filelock import FileLock
 
 from examples.paper import ExperimentError
-from examples.paper.arms import ARMS, Arm, SingleNetwork
+from examples.paper.arms import ARMS
 from examples.paper.configs import CONFIGS, Config
+from examples.paper.kinds import Arm, EPBTArm, PBTArm, SingleNetwork
 from examples.paper.outcome import Outcome, Point
 
 FORMAT = 1
@@ -47,14 +48,26 @@ class Job:
     @property
     def settings(self) -> dict[str, Any]:
         """All that decides the outcome, but the seed, the device and the versions."""
-        arm = {key: value for key, value in asdict(self.arm).items() if key != "description"}
+        arm = {
+            field.name: getattr(self.arm, field.name)
+            for field in fields(self.arm)
+            if field.name not in ("description", "batched")
+            and not (field.metadata.get("added") and getattr(self.arm, field.name) == field.default)
+        }
         settings = {
             "format": FORMAT,
             "config": asdict(self.config),
             "arm": {"name": self.arm_name, "kind": type(self.arm).__name__, **arm},
+            **({"batched": True} if self.is_batched else {}),
         }
         settings_as_read: dict[str, Any] = json.loads(json.dumps(settings))
         return settings_as_read
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether a generation is trained as one batch; the numbers are the same but rounding."""
+        may_be = isinstance(self.arm, EPBTArm | PBTArm) and self.arm.batched
+        return may_be and self.config.is_faster_in_batches
 
     @property
     def digest(self) -> str:

@@ -12,11 +12,12 @@ import torch
 
 from epbt_optuna import cross_entropy_like, is_trainable
 from examples.paper import ExperimentError
-from examples.paper.arms import ARMS, EPBTArm, PBTArm, SearchArm, SingleNetwork
+from examples.paper.arms import ARMS
 from examples.paper.configs import CONFIGS, DIGITS, Config
 from examples.paper.evolution import make_sampler
 from examples.paper.genomes import founders
 from examples.paper.jobs import run_job
+from examples.paper.kinds import EPBTArm, PBTArm, SearchArm, SingleNetwork
 from examples.paper.results import Job, Record, read_records, results_file
 from examples.paper.training import Workbench
 

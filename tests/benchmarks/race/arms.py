@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 from epbt_optuna import CheckpointStore, TaylorGLOLoss, batched, is_trainable
 from epbt_optuna.journal import journal_storage
 from epbt_optuna.parallel import optimize
-from examples.paper.arms import EPBTArm
+from examples.paper.kinds import EPBTArm
 from examples.paper.data import N_CLASSES
 from examples.paper.evolution import make_sampler
 from examples.paper.genomes import BOUND, suggest
