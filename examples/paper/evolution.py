@@ -10,7 +10,6 @@ from typing import Any
 
 import optuna
 import torch
-from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from epbt_optuna import (
@@ -26,6 +25,7 @@ from epbt_optuna import (
     reopen,
     restore_optimizer,
 )
+from epbt_optuna.journal import journal_storage
 from epbt_optuna.lineage import ancestry
 from examples.label_noise import Split
 from examples.paper import ExperimentError
@@ -35,7 +35,7 @@ from examples.paper.generations import mate_weight_of, sgd_of, train_generation
 from examples.paper.genomes import founders, loss_genes, loss_of, search_space, suggest
 from examples.paper.kinds import EPBTArm, PBTArm
 from examples.paper.outcome import Outcome, Point, select
-from examples.paper.stopwatch import Stopwatch, TimedJournal, TimedSampler, add_seconds
+from examples.paper.stopwatch import Stopwatch, TimedSampler, add_seconds
 from examples.paper.training import Progress, Workbench, set_sgd
 
 Sampler = EPBTSampler | PBTSampler
@@ -54,7 +54,8 @@ def run_evolution(
     if isinstance(arm, EPBTArm) and arm.more_validation:
         bench = replace(bench, split=with_more_validation(bench.split, arm.more_validation))
     sampler = make_sampler(arm, config, bench.seed)
-    study = open_study(folder, bench.stopwatch)
+    study = open_study(folder)
+    check_nothing_lost(study, folder)
     study.sampler = TimedSampler(sampler, bench.stopwatch)
     enqueue_founders(study, arm, sampler.population_size, bench.seed)
     checkpoints = CheckpointStore(folder / "checkpoints")
@@ -79,7 +80,8 @@ def run_evolution(
             callbacks=[conclude],
         )
     else:
-        for trial in remaining_trials(study, sampler.n_trials(config.n_generations)):
+        n_trials = sampler.n_trials(config.n_generations)
+        for trial in remaining_trials(study, n_trials, bench.stopwatch):
             fitness = train_individual(bench, arm, sampler, trial, checkpoints)
             trial.set_user_attr("seconds", bench.stopwatch.lap())
             with bench.stopwatch.stage("record"):
@@ -132,14 +134,28 @@ def make_sampler(arm: EPBTArm | PBTArm, config: Config, seed: int) -> Sampler:
     )
 
 
-def open_study(folder: Path, stopwatch: Stopwatch) -> optuna.Study:
+def open_study(folder: Path) -> optuna.Study:
     """Create or reopen the study of a job."""
     return optuna.create_study(
         study_name=folder.name,
         direction="maximize",
-        storage=JournalStorage(TimedJournal(folder / "study.log", stopwatch)),
+        storage=journal_storage(folder / "study.log"),
         load_if_exists=True,
     )
+
+
+def check_nothing_lost(study: optuna.Study, folder: Path) -> None:
+    """Raise if an error has ended trials of an earlier run: the arm would not have its budget.
+
+    Raises:
+        ExperimentError: It has. Trials that a kill cut off are not lost, they go on.
+    """
+    lost = study.get_trials(deepcopy=False, states=[TrialState.FAIL, TrialState.PRUNED])
+    if lost:
+        raise ExperimentError(
+            f"Trial {lost[0].number} in {folder} was ended by an error: delete that folder, and the "
+            "job is run anew."
+        )
 
 
 def enqueue_founders(
@@ -155,16 +171,18 @@ def n_trials_ended(study: optuna.Study) -> int:
     return sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
 
 
-def remaining_trials(study: optuna.Study, n_trials: int) -> Iterator[Trial]:
+def remaining_trials(study: optuna.Study, n_trials: int, stopwatch: Stopwatch) -> Iterator[Trial]:
     """Yield the trials yet to be run, first the one that a killed run left behind.
 
     That one keeps its number, and so its parent and its random stream: a run that was cut off
     ends like one that was not.
     """
-    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-        yield reopen(study, trial)
+    for cut_off in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+        yield reopen(study, cut_off)
     for _ in range(n_trials_ended(study), n_trials):
-        yield study.ask()
+        with stopwatch.stage("record"):
+            trial = study.ask()
+        yield trial
 
 
 def train_individual(
@@ -246,15 +264,7 @@ def record_generation(
 def outcome_of(
     study: optuna.Study, trials: list[FrozenTrial], sampler: Sampler, config: Config
 ) -> Outcome:
-    """Read the outcome from a study that has ended.
-
-    Raises:
-        ExperimentError: A trial is not COMPLETE: the arm has not had its budget.
-    """
-    if any(trial.state != TrialState.COMPLETE for trial in trials):
-        raise ExperimentError(
-            f"Study {study.study_name!r} has trials that are not COMPLETE: delete the job's folder."
-        )
+    """Read the outcome from a study that has ended."""
     attrs = study.user_attrs
     fittest = [attrs[f"fittest of generation {g}"] for g in range(config.n_generations)]
     curve = [

@@ -25,7 +25,7 @@ def run_search(
     bench: Workbench, arm: SearchArm, folder: Path, progress: Progress
 ) -> tuple[Outcome, dict[str, float]]:
     """Run, or finish, the search of one arm on one seed."""
-    study = open_study(folder, bench.stopwatch)
+    study = open_study(folder)
     n_networks = bench.config.n_lineages
     n_trained = len(study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]))
     progress(n_trained * bench.config.n_epochs)
