@@ -153,8 +153,8 @@ def check_nothing_lost(study: optuna.Study, folder: Path) -> None:
     lost = study.get_trials(deepcopy=False, states=[TrialState.FAIL, TrialState.PRUNED])
     if lost:
         raise ExperimentError(
-            f"Trial {lost[0].number} in {folder} was ended by an error: delete that folder, and the "
-            "job is run anew."
+            f"Trial {lost[0].number} in {folder} was ended by an error: delete that folder, "
+            "and the job is run anew."
         )
 
 
