@@ -1,102 +1,15 @@
 """How it is learnt: the paper's method, its baselines, its ablations and what else is used.
 
-An arm is a frozen dataclass of one of four kinds; `ARMS` names them all. What an arm does not
-say, the config says, for all arms alike.
+`ARMS` names all arms there are, `GROUPS` those that answer one question.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import replace
 
 from examples.paper import ExperimentError
-
-Tunes = tuple[Literal["theta", "sgd"], ...]
-"""What is searched: TaylorGLO's θ, SGD's learning rate and momentum; without θ the loss is
-cross-entropy."""
-
-
-@dataclass(frozen=True)
-class SingleNetwork:
-    """One network trained from start to end.
-
-    Attributes:
-        loss: What `losses.make_loss` calls it.
-        on_everything: Train on the validation images too, as the paper's first baseline does;
-            then nothing is left to stop early on.
-    """
-
-    description: str
-    loss: str = "cross-entropy"
-    on_everything: bool = False
-
-
-@dataclass(frozen=True)
-class EPBTArm:
-    """Enhanced Population-Based Training. The defaults are the demo's; `paper` is the letter.
-
-    Attributes:
-        tunes: The search space.
-        tournament_size: Entrants in a tournament.
-        truncation: In place of tournaments, parents are any of this share of the fittest.
-        elites: Share of the population that survives; the population's size follows from it.
-        sigma: Of the Gaussian mutation.
-        reset_probability: Of the Gaussian mutation.
-        crossover: Probability that a variable comes from the mate.
-        trainable: Breed until θ can learn at uniform output.
-        normalize: Scale losses to cross-entropy's gradient at uniform output.
-        sound_founders: Share of generation 0 whose θ stands in for cross-entropy; the first as
-            it is, the others mutated.
-        more_validation: Share of the training images that are selected on, not trained on.
-    """
-
-    description: str
-    tunes: Tunes = ("theta",)
-    tournament_size: int = 4
-    truncation: float | None = None
-    elites: float = 0.5
-    sigma: float = 0.2
-    reset_probability: float = 0.2
-    crossover: float = 0.5
-    trainable: bool = True
-    normalize: bool = False
-    sound_founders: float = 0.0
-    more_validation: float = 0.0
-
-
-@dataclass(frozen=True)
-class PBTArm:
-    """Population-Based Training as in the paper's baselines: ×1.2, resets, quarter to quarter.
-
-    Attributes:
-        tunes: The search space.
-        start: Bound of generation 0's θ; the paper's baseline starts around zero.
-        paper_population: EPBT's population size, so almost twice its epochs, in place of the
-            size that has the same epochs.
-    """
-
-    description: str
-    tunes: Tunes = ("theta",)
-    start: float = 10.0
-    paper_population: bool = False
-
-
-@dataclass(frozen=True)
-class SearchArm:
-    """A θ for the whole training: as many networks from scratch as EPBT's epochs allow.
-
-    Attributes:
-        sampler: `"random"`, or Optuna's `"tpe"`.
-        trainable: Do not spend epochs on θ that cannot learn at uniform output.
-    """
-
-    description: str
-    sampler: Literal["random", "tpe"]
-    trainable: bool = True
-
-
-Arm: TypeAlias = SingleNetwork | EPBTArm | PBTArm | SearchArm
+from examples.paper.kinds import Arm, EPBTArm, PBTArm, SearchArm, SingleNetwork
 
 BASELINES: dict[str, Arm] = {
     "cross-entropy-all-data": SingleNetwork(
@@ -134,6 +47,47 @@ ROBUST: dict[str, Arm] = {
     "early-learning": SingleNetwork(
         "Early-learning regularization (ELR)", "early-learning regularization"
     ),
+}
+
+EMA_DECAY = 0.99
+"""Chosen on the validation data of seeds of their own, for all losses alike."""
+
+STOPPED = ("cross-entropy", "generalized-cross-entropy")
+
+
+def variants(ema: float, rate: float, name: str, described: str) -> dict[str, Arm]:
+    """Return the losses that are early-stopped with an average of the weights, or more slowly."""
+    arms = {arm: BASELINES[arm] for arm in STOPPED} | ROBUST
+    return {
+        f"{key}-{name}": replace(arm, description=arm.description + described, ema=ema, rate=rate)
+        for key, arm in arms.items()
+        if isinstance(arm, SingleNetwork)
+    }
+
+
+EMA = variants(EMA_DECAY, 1.0, "ema", ", EMA of the weights")
+SLOW = {
+    **variants(0.0, 0.2, "slow", ", a fifth of the learning rate"),
+    **variants(EMA_DECAY, 0.2, "slow-ema", ", a fifth of the learning rate, EMA of the weights"),
+}
+
+# The constants of the best robust losses, tuned with the learning rate.
+TUNED: dict[str, Arm] = {
+    "random-search-sce": SearchArm(
+        "Random search for the constants of SCE, EMA",
+        "random",
+        tunes=("sce", "rate"),
+        ema=EMA_DECAY,
+    ),
+    "tpe-sce": SearchArm(
+        "TPE for the constants of SCE, EMA", "tpe", tunes=("sce", "rate"), ema=EMA_DECAY
+    ),
+    "pbt-sce": PBTArm("PBT on SCE", tunes=("sce", "rate"), batched=True),
+    "random-search-gce": SearchArm(
+        "Random search on GCE, EMA", "random", tunes=("gce", "rate"), ema=EMA_DECAY
+    ),
+    "tpe-gce": SearchArm("TPE on GCE, EMA", "tpe", tunes=("gce", "rate"), ema=EMA_DECAY),
+    "pbt-gce": PBTArm("PBT on GCE", tunes=("gce", "rate"), batched=True),
 }
 
 METHODS: dict[str, Arm] = {
@@ -196,9 +150,64 @@ ABLATIONS: dict[str, Arm] = {
     "epbt-normalize": EPBTArm("Gradients normalised", normalize=True),
 }
 
-ARMS: dict[str, Arm] = {**BASELINES, **ROBUST, **METHODS, **SAFE, **ABLATIONS}
+CLEAN = EPBTArm("EPBT as recommended: elites go on training", train_elites=True, batched=True)
+NOISY = replace(
+    CLEAN,
+    description="EPBT as recommended where labels are wrong: fitness smoothed, mates averaged too",
+    fitness_smoothing=0.5,
+    mate_weight=0.5,
+)
 
-GROUPS = {"core": {**BASELINES, **METHODS}, "robust": ROBUST, "safe": SAFE, "ablations": ABLATIONS}
+RECOMMENDED: dict[str, Arm] = {"recommended-clean": CLEAN, "recommended-noisy": NOISY}
+
+# The three means one by one; without any of them it is `epbt`, with the first `recommended-clean`.
+MEANS: dict[str, Arm] = {
+    "means-smoothing": EPBTArm("EPBT, fitness smoothed", fitness_smoothing=0.5, batched=True),
+    "means-mates": EPBTArm("EPBT, mates averaged", mate_weight=0.5, batched=True),
+    "means-smoothing-mates": EPBTArm(
+        "EPBT, fitness smoothed, mates averaged",
+        fitness_smoothing=0.5,
+        mate_weight=0.5,
+        batched=True,
+    ),
+    "means-elites-smoothing": replace(
+        CLEAN, description="EPBT, elites trained, fitness smoothed", fitness_smoothing=0.5
+    ),
+    "means-elites-mates": replace(
+        CLEAN, description="EPBT, elites trained, mates averaged", mate_weight=0.5
+    ),
+}
+
+
+def gentler(name: str, arm: EPBTArm) -> dict[str, Arm]:
+    """Return candidates for how strongly the recommended settings mutate."""
+    return {
+        f"{name}-sigma-{sigma}-reset-{reset}": replace(
+            arm,
+            description=f"{arm.description}; σ = {sigma}, reset probability {reset}",
+            sigma=sigma,
+            reset_probability=reset,
+        )
+        for sigma, reset in ((0.1, 0.05), (0.1, 0.2), (0.2, 0.05), (0.4, 0.2))
+    }
+
+
+GENTLER = {**gentler("recommended-clean", CLEAN), **gentler("recommended-noisy", NOISY)}
+
+GROUPS = {
+    "core": {**BASELINES, **METHODS},
+    "robust": ROBUST,
+    "ema": EMA,
+    "slow": SLOW,
+    "tuned": TUNED,
+    "recommended": RECOMMENDED,
+    "means": MEANS,
+    "gentler": GENTLER,
+    "safe": SAFE,
+    "ablations": ABLATIONS,
+}
+
+ARMS: dict[str, Arm] = {name: arm for group in GROUPS.values() for name, arm in group.items()}
 
 
 def arms_named(names: Sequence[str]) -> dict[str, Arm]:

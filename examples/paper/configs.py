@@ -9,6 +9,9 @@ from typing import Literal
 from epbt_optuna import EPBTSampler
 from examples.paper import ExperimentError
 
+BATCHED_MODELS = frozenset({"mlp"})
+"""Networks so small that a batch of them takes less time than one after the other."""
+
 NoiseKind = Literal["symmetric", "pair-flip", "instance-dependent"]
 
 
@@ -60,14 +63,20 @@ class Config:
         sampler = EPBTSampler(self.population_size)
         return sampler.n_trials(self.n_generations) * self.epochs_per_generation
 
-    def population_size_with(self, elites: float) -> int:
+    def population_size_with(self, elites: float, *, train_elites: bool = False) -> int:
         """Return the p with which EPBT has this share of elites and everybody's budget.
 
         An elite is not trained, so the fewer there are, the smaller the population: 21 without
-        elites in place of 40 with half of them, over 20 generations.
+        elites in place of 40 with half of them, over 20 generations. If elites are trained as well,
+        it is 21 whatever their share.
         """
-        n_trained = 1 + (self.n_generations - 1) * (1 - elites)
+        n_trained = 1 + (self.n_generations - 1) * (1 - (0 if train_elites else elites))
         return round(self.n_epochs_of_epbt / (self.epochs_per_generation * n_trained))
+
+    @property
+    def is_faster_in_batches(self) -> bool:
+        """Whether a generation of its networks trains faster as one batch (`suggest_mode`)."""
+        return self.model in BATCHED_MODELS and not self.augment
 
     @property
     def n_lineages(self) -> int:

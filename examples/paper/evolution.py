@@ -10,7 +10,6 @@ from typing import Any
 
 import optuna
 import torch
-from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from epbt_optuna import (
@@ -21,32 +20,42 @@ from epbt_optuna import (
     TournamentSelection,
     Truncation,
     UniformCrossover,
+    batched,
     is_trainable,
     reopen,
     restore_optimizer,
 )
+from epbt_optuna.journal import journal_storage
 from epbt_optuna.lineage import ancestry
 from examples.label_noise import Split
-from examples.paper.arms import EPBTArm, PBTArm
+from examples.paper import ExperimentError
 from examples.paper.configs import Config
 from examples.paper.data import N_CLASSES
-from examples.paper.genomes import founders, loss_of, search_space, suggest
+from examples.paper.generations import mate_weight_of, sgd_of, train_generation
+from examples.paper.genomes import founders, loss_genes, loss_of, search_space, suggest
+from examples.paper.kinds import EPBTArm, PBTArm
 from examples.paper.outcome import Outcome, Point, select
-from examples.paper.stopwatch import Stopwatch, TimedJournal, TimedSampler, add_seconds
+from examples.paper.stopwatch import Stopwatch, TimedSampler, add_seconds
 from examples.paper.training import Progress, Workbench, set_sgd
 
 Sampler = EPBTSampler | PBTSampler
 
 
 def run_evolution(
-    bench: Workbench, arm: EPBTArm | PBTArm, folder: Path, progress: Progress
+    bench: Workbench,
+    arm: EPBTArm | PBTArm,
+    folder: Path,
+    progress: Progress,
+    *,
+    in_batches: bool = False,
 ) -> tuple[Outcome, dict[str, float]]:
-    """Run, or finish, the study of one arm on one seed."""
+    """Run, or finish, the study of one arm on one seed; a generation at once if `in_batches`."""
     config = bench.config
     if isinstance(arm, EPBTArm) and arm.more_validation:
         bench = replace(bench, split=with_more_validation(bench.split, arm.more_validation))
     sampler = make_sampler(arm, config, bench.seed)
-    study = open_study(folder, bench.stopwatch)
+    study = open_study(folder)
+    check_nothing_lost(study, folder)
     study.sampler = TimedSampler(sampler, bench.stopwatch)
     enqueue_founders(study, arm, sampler.population_size, bench.seed)
     checkpoints = CheckpointStore(folder / "checkpoints")
@@ -54,15 +63,30 @@ def run_evolution(
     for number in range(n_ended := n_trials_ended(study)):
         record_generation(bench, study, sampler, checkpoints, number)
     progress(n_ended * config.epochs_per_generation)
-    for trial in remaining_trials(study, sampler.n_trials(config.n_generations)):
-        fitness = train_individual(bench, arm, sampler, trial, checkpoints)
-        trial.set_user_attr("seconds", bench.stopwatch.lap())
-        with bench.stopwatch.stage("record"):
-            ended = study.tell(trial, fitness)
-        record_generation(bench, study, sampler, checkpoints, trial.number)
+
+    def conclude(study: optuna.Study, ended: FrozenTrial) -> None:
+        record_generation(bench, study, sampler, checkpoints, ended.number)
         with bench.stopwatch.stage("collect"):
             collect(study, ended)
         progress(config.epochs_per_generation)
+
+    if in_batches:
+        batched.optimize(
+            study,
+            partial(train_generation, bench=bench, arm=arm),
+            n_generations=config.n_generations,
+            checkpoints=checkpoints,
+            device=bench.device,
+            callbacks=[conclude],
+        )
+    else:
+        n_trials = sampler.n_trials(config.n_generations)
+        for trial in remaining_trials(study, n_trials, bench.stopwatch):
+            fitness = train_individual(bench, arm, sampler, trial, checkpoints)
+            trial.set_user_attr("seconds", bench.stopwatch.lap())
+            with bench.stopwatch.stage("record"):
+                ended = study.tell(trial, fitness)
+            conclude(study, ended)
     trials = study.get_trials(deepcopy=False)
     laps = [trial.user_attrs["seconds"] for trial in trials]
     return outcome_of(study, trials, sampler, config), add_seconds(laps)
@@ -87,7 +111,7 @@ def make_sampler(arm: EPBTArm | PBTArm, config: Config, seed: int) -> Sampler:
     if isinstance(arm, PBTArm):
         p = config.population_size if arm.paper_population else config.n_lineages
         return PBTSampler(p, search_space=search_space(arm.tunes), seed=seed)
-    p = config.population_size_with(arm.elites)
+    p = config.population_size_with(arm.elites, train_elites=arm.train_elites)
     return EPBTSampler(
         p,
         n_elites=int(arm.elites * p),
@@ -98,6 +122,8 @@ def make_sampler(arm: EPBTArm | PBTArm, config: Config, seed: int) -> Sampler:
         ),
         mutation=GaussianMutation(arm.sigma, arm.reset_probability),
         crossover=UniformCrossover(arm.crossover),
+        train_elites=arm.train_elites,
+        fitness_smoothing=arm.fitness_smoothing,
         feasible=(
             partial(is_trainable, n_classes=N_CLASSES)
             if arm.trainable and "theta" in arm.tunes
@@ -108,14 +134,28 @@ def make_sampler(arm: EPBTArm | PBTArm, config: Config, seed: int) -> Sampler:
     )
 
 
-def open_study(folder: Path, stopwatch: Stopwatch) -> optuna.Study:
+def open_study(folder: Path) -> optuna.Study:
     """Create or reopen the study of a job."""
     return optuna.create_study(
         study_name=folder.name,
         direction="maximize",
-        storage=JournalStorage(TimedJournal(folder / "study.log", stopwatch)),
+        storage=journal_storage(folder / "study.log"),
         load_if_exists=True,
     )
+
+
+def check_nothing_lost(study: optuna.Study, folder: Path) -> None:
+    """Raise if an error has ended trials of an earlier run: the arm would not have its budget.
+
+    Raises:
+        ExperimentError: It has. Trials that a kill cut off are not lost, they go on.
+    """
+    lost = study.get_trials(deepcopy=False, states=[TrialState.FAIL, TrialState.PRUNED])
+    if lost:
+        raise ExperimentError(
+            f"Trial {lost[0].number} in {folder} was ended by an error: delete that folder, "
+            "and the job is run anew."
+        )
 
 
 def enqueue_founders(
@@ -131,16 +171,18 @@ def n_trials_ended(study: optuna.Study) -> int:
     return sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
 
 
-def remaining_trials(study: optuna.Study, n_trials: int) -> Iterator[Trial]:
+def remaining_trials(study: optuna.Study, n_trials: int, stopwatch: Stopwatch) -> Iterator[Trial]:
     """Yield the trials yet to be run, first the one that a killed run left behind.
 
     That one keeps its number, and so its parent and its random stream: a run that was cut off
     ends like one that was not.
     """
-    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-        yield reopen(study, trial)
+    for cut_off in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+        yield reopen(study, cut_off)
     for _ in range(n_trials_ended(study), n_trials):
-        yield study.ask()
+        with stopwatch.stage("record"):
+            trial = study.ask()
+        yield trial
 
 
 def train_individual(
@@ -156,16 +198,12 @@ def train_individual(
         params = suggest(trial, arm.tunes)
     normalize = isinstance(arm, EPBTArm) and arm.normalize
     loss_fn = loss_of(params, bench.device, normalize=normalize)
-    sgd = (
-        {"lr": params["learning_rate"], "momentum": params["momentum"]}
-        if "sgd" in arm.tunes
-        else {}
-    )
     with stopwatch.stage("inherit"):
-        state = checkpoints.inherit(trial, map_location=bench.device)
+        state = checkpoints.inherit(
+            trial, map_location=bench.device, mate_weight=mate_weight_of(arm)
+        )
         network = bench.network(trial.number) if state is None else bench.scratch
         optimizer = bench.optimizer(network)
-        set_sgd(optimizer, **sgd)
         epochs_of_weights = 0
         if state is not None:
             network.load_state_dict(state["network"])
@@ -173,8 +211,7 @@ def train_individual(
             epochs_of_weights = state["epochs"]
     first = sampler.generation_of(trial.number) * config.epochs_per_generation
     for epoch in range(first, first + config.epochs_per_generation):
-        if not sgd:
-            set_sgd(optimizer, lr=bench.learning_rate(epoch))
+        set_sgd(optimizer, **sgd_of(params, bench.learning_rate(epoch)))
         generator = bench.generator(trial.number, epoch)
         bench.train_epoch(network, optimizer, loss_fn, bench.split.train, generator)
     fitness = bench.validation_accuracy(network)
@@ -202,23 +239,25 @@ def record_generation(
     """Once a generation has ended, measure the test accuracy of its fittest.
 
     Only that one's: the paper measures everybody's, for comparison only, which here would take
-    as long as training.
+    as long as training. What it is the fittest by, smoothed or not, is what the arm stops by: so
+    the network that is chosen in the end is `sampler.fittest(study)`.
     """
     generation = sampler.generation_of(number)
     key = f"fittest of generation {generation}"
     if number + 1 != sampler.n_trials(generation + 1) or key in study.user_attrs:
         return
-    fittest = sampler.get_population(study, generation)[0]
+    fittest = sampler.get_individuals(study, generation)[0]
     before = study.user_attrs.get(f"fittest of generation {generation - 1}", {})
     if before.get("trial") == fittest.number:
         test = before["test"]
     else:
         with bench.stopwatch.stage("test"):
-            state = checkpoints.load(fittest, map_location=bench.device)
+            trial = study.get_trials(deepcopy=False)[fittest.number]
+            state = checkpoints.load(trial, map_location=bench.device)
             bench.scratch.load_state_dict(state["network"])
         test = bench.test_accuracy(bench.scratch)
     with bench.stopwatch.stage("record"):
-        record = {"trial": fittest.number, "validation": fittest.value, "test": test}
+        record = {"trial": fittest.number, "validation": fittest.fitness, "test": test}
         study.set_user_attr(key, record)
 
 
@@ -236,13 +275,9 @@ def outcome_of(
     return Outcome(
         curve=curve,
         epochs_trained=len(trials) * config.epochs_per_generation,
-        losses_explored=len({theta_of(trial) for trial in trials}),
+        losses_explored=len({loss_genes(trial.params) for trial in trials}),
         ancestry=[ancestor(trial, sampler) for trial in ancestry(study, chosen)],
     )
-
-
-def theta_of(trial: FrozenTrial) -> tuple[float, ...]:
-    return tuple(trial.params[f"theta_{i}"] for i in range(8) if "theta_0" in trial.params)
 
 
 def ancestor(trial: FrozenTrial, sampler: Sampler) -> dict[str, Any]:

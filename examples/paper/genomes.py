@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from optuna import Trial
 from optuna.distributions import BaseDistribution, FloatDistribution
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812, PyTorch's own name for it
 
-from epbt_optuna import GaussianMutation, TaylorGLOLoss, cross_entropy_like
+from epbt_optuna import GaussianMutation, TaylorGLOLoss, batched, cross_entropy_like
 from epbt_optuna.genome import Genome
 from examples.label_noise import Loss
-from examples.paper.arms import EPBTArm, PBTArm, Tunes
 from examples.paper.data import N_CLASSES
+from examples.paper.kinds import EPBTArm, PBTArm, Tunes
+from examples.paper.losses import generalized_cross_entropy, weighted_symmetric_cross_entropy
+
+Losses = Callable[[Tensor, Tensor], Tensor]
+"""Of P networks: logits (P, batch, classes), labels (P, batch), losses (P,)."""
 
 BOUND = 10.0
 """Of every θ, as in the paper."""
@@ -26,18 +33,31 @@ SGD: dict[str, BaseDistribution] = {
     "learning_rate": FloatDistribution(1e-3, 1.0, log=True),
     "momentum": FloatDistribution(0.0, 0.99),
 }
+RATE: dict[str, BaseDistribution] = {"rate": FloatDistribution(0.1, 1.0, log=True)}
+SCE: dict[str, BaseDistribution] = {
+    "ce_weight": FloatDistribution(0.01, 1.0, log=True),
+    "rce_weight": FloatDistribution(0.1, 10.0, log=True),
+}
+GCE: dict[str, BaseDistribution] = {"q": FloatDistribution(0.05, 1.0)}
+
+SPACES = {"theta": THETA, "sgd": SGD, "sce": SCE, "gce": GCE, "rate": RATE}
 
 _FOUNDERS = 2**32 - 1  # a random stream that no trial's number is
 
 
 def search_space(tunes: Tunes) -> dict[str, BaseDistribution]:
     """Return the variables and their ranges."""
-    return {**(THETA if "theta" in tunes else {}), **(SGD if "sgd" in tunes else {})}
+    return {
+        name: distribution
+        for space, variables in SPACES.items()
+        if space in tunes
+        for name, distribution in variables.items()
+    }
 
 
-def suggest(trial: Trial, tunes: Tunes) -> dict[str, float]:
-    """Suggest the genome of a trial."""
-    params: dict[str, float] = {}
+def suggest(trial: Trial | batched.Generation, tunes: Tunes) -> dict[str, Any]:
+    """Suggest the genome of a trial; or of a generation, with a tensor for each variable."""
+    params: dict[str, Any] = {}
     for name, distribution in search_space(tunes).items():
         if isinstance(distribution, FloatDistribution):
             params[name] = trial.suggest_float(
@@ -47,11 +67,40 @@ def suggest(trial: Trial, tunes: Tunes) -> dict[str, float]:
 
 
 def loss_of(params: Mapping[str, float], device: Any, *, normalize: bool = False) -> Loss:
-    """Return the TaylorGLO loss of a genome; cross-entropy where it has no θ."""
-    if "theta_0" not in params:
-        return F.cross_entropy
-    loss_fn: Loss = TaylorGLOLoss.from_params(params, normalize=normalize).to(device)
-    return loss_fn
+    """Return the loss of a genome; cross-entropy where it has none."""
+    if "theta_0" in params:
+        loss_fn: Loss = TaylorGLOLoss.from_params(params, normalize=normalize).to(device)
+        return loss_fn
+    return _loss_with_constants(params) or F.cross_entropy
+
+
+def losses_of(params: Mapping[str, Tensor], *, normalize: bool = False) -> Losses:
+    """Return the losses of a generation's genomes: `loss_of` with a dimension more."""
+    if "theta_0" in params:
+        theta = torch.stack([params[name] for name in THETA], -1)
+        of_labels: Callable[..., Tensor] = TaylorGLOLoss(theta, normalize=normalize)
+    else:
+        of_labels = batched.cross_entropy
+    return _loss_with_constants(params) or (
+        lambda logits, labels: of_labels(logits, batched.each(labels))
+    )
+
+
+def _loss_with_constants(params: Mapping[str, Any]) -> Losses | None:
+    if "q" in params:
+        return partial(generalized_cross_entropy, q=params["q"])
+    if "ce_weight" in params:
+        return partial(
+            weighted_symmetric_cross_entropy,
+            ce_weight=params["ce_weight"],
+            rce_weight=params["rce_weight"],
+        )
+    return None
+
+
+def loss_genes(params: Mapping[str, Any]) -> tuple[float, ...]:
+    """Return what of a genome decides the loss."""
+    return tuple(value for name, value in sorted(params.items()) if name not in SGD | RATE)
 
 
 def founders(arm: EPBTArm | PBTArm, population_size: int, seed: int) -> list[dict[str, float]]:

@@ -14,9 +14,9 @@ import optuna
 import torch
 
 import epbt_optuna
-from examples.paper.arms import SearchArm, SingleNetwork
 from examples.paper.data import make_split
 from examples.paper.evolution import run_evolution
+from examples.paper.kinds import SearchArm, SingleNetwork
 from examples.paper.outcome import Outcome
 from examples.paper.results import (
     AnyJob,
@@ -78,7 +78,9 @@ def run_arm(
     if isinstance(job.arm, SearchArm):
         outcome, seconds = run_search(bench, job.arm, folder, progress)
     else:
-        outcome, seconds = run_evolution(bench, job.arm, folder, progress)
+        outcome, seconds = run_evolution(
+            bench, job.arm, folder, progress, in_batches=job.is_batched
+        )
     return outcome, add_seconds([seconds, bench.stopwatch.lap()])
 
 

@@ -66,6 +66,28 @@ def epsilon_softmax_and_mae(logits: Tensor, labels: Tensor, m: float = 1e5) -> T
     return -0.01 * log_moved.mean() + 5 * mean_absolute_error(logits, labels)
 
 
+def generalized_cross_entropy(logits: Tensor, labels: Tensor, q: float | Tensor) -> Tensor:
+    """(1 − p_y^q) / q, the mean over the last dimension of the labels.
+
+    Args:
+        logits: Of shape (..., batch, classes).
+        labels: Of shape (..., batch).
+        q: A constant, or one for each network, of the shape of the result.
+    """
+    power = torch.as_tensor(q)[..., None]
+    p_y = _given(logits.log_softmax(-1), labels).exp().clamp_min(1e-7)
+    return ((1 - p_y**power) / power).mean(-1)
+
+
+def weighted_symmetric_cross_entropy(
+    logits: Tensor, labels: Tensor, ce_weight: float | Tensor, rce_weight: float | Tensor
+) -> Tensor:
+    """ce_weight·CE + rce_weight·RCE; shapes as for `generalized_cross_entropy`."""
+    log_p = _given(logits.log_softmax(-1), labels)
+    reverse = LOG_OF_ZERO * (1 - log_p.exp())
+    return ce_weight * -log_p.mean(-1) + rce_weight * reverse.mean(-1)
+
+
 class EarlyLearningRegularization(nn.Module):
     """CE + 3·ln(1 − ⟨t_i, p⟩), t_i ← 0.7·t_i + 0.3·p for each sample i (Liu et al. 2020).
 
@@ -118,5 +140,5 @@ def make_loss(name: str, n_samples: int, n_classes: int) -> Loss | EarlyLearning
 
 
 def _given(values: Tensor, labels: Tensor) -> Tensor:
-    """Return the value of each sample's label."""
-    return values.gather(1, labels[:, None])[:, 0]
+    """Return the value of each sample's label; classes are last."""
+    return values.gather(-1, labels[..., None])[..., 0]

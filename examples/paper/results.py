@@ -10,15 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from filelock import FileLock
 
 from examples.paper import ExperimentError
-from examples.paper.arms import ARMS, Arm, SingleNetwork
+from examples.paper.arms import ARMS
 from examples.paper.configs import CONFIGS, Config
+from examples.paper.kinds import Arm, EPBTArm, PBTArm, SingleNetwork
 from examples.paper.outcome import Outcome, Point
 
 FORMAT = 1
@@ -59,16 +60,27 @@ class AnyJob(Generic[ConfigT, ArmT]):
     @property
     def settings(self) -> dict[str, Any]:
         """All that decides the outcome, but the seed, the device and the versions."""
-        parts: tuple[Any, ...] = (self.config, self.arm)
-        config, arm = map(asdict, parts)
-        del arm["description"]
+        config: Any = self.config
+        arm: Any = self.arm
+        own = {
+            field.name: getattr(arm, field.name)
+            for field in fields(arm)
+            if field.name not in ("description", "batched")
+            and not (field.metadata.get("added") and getattr(arm, field.name) == field.default)
+        }
         settings = {
             "format": FORMAT,
-            "config": config,
-            "arm": {"name": self.arm_name, "kind": type(self.arm).__name__, **arm},
+            "config": asdict(config),
+            "arm": {"name": self.arm_name, "kind": type(self.arm).__name__, **own},
+            **({"batched": True} if self.is_batched else {}),
         }
         settings_as_read: dict[str, Any] = json.loads(json.dumps(settings))
         return settings_as_read
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether a generation is trained as one batch."""
+        return False
 
     @property
     def digest(self) -> str:
@@ -86,6 +98,12 @@ JobT = TypeVar("JobT", bound=AnyJob[Any, Any])
 
 class Job(AnyJob[Config, Arm]):
     """A job of the paper's experiments."""
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether a generation is trained as one batch; the numbers are the same but rounding."""
+        may_be = isinstance(self.arm, EPBTArm | PBTArm) and self.arm.batched
+        return may_be and self.config.is_faster_in_batches
 
     @property
     def n_epochs(self) -> int:

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from examples.label_noise import Loss, Part
-from examples.paper.arms import SingleNetwork
 from examples.paper.data import N_CLASSES
+from examples.paper.kinds import SingleNetwork
 from examples.paper.losses import EarlyLearningRegularization, make_loss
 from examples.paper.outcome import Outcome, Point
 from examples.paper.training import Progress, Workbench, set_sgd
@@ -24,7 +26,15 @@ def run_single(bench: Workbench, arm: SingleNetwork, folder: Path, progress: Pro
         part = torch.cat([images, more_images]), torch.cat([labels, more_labels])
         n_samples = len(part[1])
     loss_fn = make_loss(arm.loss, n_samples, N_CLASSES)
-    curve = train_from_scratch(bench, loss_fn, folder / "network.pt", progress, everything=part)
+    curve = train_from_scratch(
+        bench,
+        loss_fn,
+        folder / "network.pt",
+        progress,
+        everything=part,
+        ema=arm.ema,
+        rate=arm.rate,
+    )
     return Outcome(curve, epochs_trained=len(curve))
 
 
@@ -36,6 +46,8 @@ def train_from_scratch(
     *,
     number: int = 0,
     everything: Part | None = None,
+    ema: float = 0.0,
+    rate: float = 1.0,
 ) -> list[Point]:
     """Train network `number` for all epochs of the config; return its accuracies.
 
@@ -46,9 +58,15 @@ def train_from_scratch(
         progress: Told about the epochs, those of an earlier run included.
         number: Which random stream to use.
         everything: Images to train on in place of the training part; nothing is validated then.
+        ema: Share of itself that the average of the weights keeps in a step; it is measured then.
+        rate: Share of the config's learning rate.
     """
     network = bench.network(number)
     optimizer = bench.optimizer(network)
+    measured = network
+    if ema:
+        measured = average = averaged_model(network, ema)
+        optimizer.register_step_post_hook(lambda *_: average.update_parameters(network))
     curve: list[Point] = []
     targets: dict[str, Any] = {}  # what early-learning regularization has seen
     if isinstance(loss_fn, EarlyLearningRegularization):
@@ -57,28 +75,37 @@ def train_from_scratch(
         state = torch.load(checkpoint, map_location=bench.device, weights_only=True)
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
+        if ema:
+            measured.load_state_dict(state["average"])
         if isinstance(loss_fn, EarlyLearningRegularization):
             loss_fn.load_state_dict(state["loss"])
         curve = [Point(*point) for point in state["curve"]]
         progress(len(curve))
     part = bench.split.train if everything is None else everything
     for epoch in range(len(curve), bench.config.n_epochs):
-        set_sgd(optimizer, lr=bench.learning_rate(epoch))
+        set_sgd(optimizer, lr=rate * bench.learning_rate(epoch))
         bench.train_epoch(network, optimizer, loss_fn, part, bench.generator(number, epoch))
-        validation = None if everything is not None else bench.validation_accuracy(network)
-        curve.append(Point(epoch + 1, validation, bench.test_accuracy(network)))
+        validation = None if everything is not None else bench.validation_accuracy(measured)
+        curve.append(Point(epoch + 1, validation, bench.test_accuracy(measured)))
         with bench.stopwatch.stage("save"):
             write_state(
                 checkpoint,
                 {
                     "network": network.state_dict(),
                     "optimizer": optimizer.state_dict(),
+                    "average": measured.state_dict() if ema else {},
                     "loss": targets,
                     "curve": [tuple(point) for point in curve],
                 },
             )
         progress(1)
     return curve
+
+
+def averaged_model(network: nn.Module, decay: float) -> AveragedModel:
+    """Return the average of the weights and running statistics of a network over its steps."""
+    update = get_ema_multi_avg_fn(decay)
+    return AveragedModel(network, multi_avg_fn=update, use_buffers=True)
 
 
 def write_state(path: Path, state: dict[str, Any]) -> None:

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
-
-from epbt_optuna.journal import JournalLock
 
 
 class Stopwatch:
@@ -62,24 +58,6 @@ def add_seconds(laps: Sequence[Mapping[str, float]]) -> dict[str, float]:
         stage: sum(lap.get(stage, 0.0) for lap in laps)
         for stage in sorted({name for lap in laps for name in lap})
     }
-
-
-class TimedJournal(JournalFileBackend):
-    """A journal file whose every write, fsync included, is charged to the stage `"record"`.
-
-    Args:
-        path: The file.
-        stopwatch: Whose stage it is.
-    """
-
-    def __init__(self, path: Path, stopwatch: Stopwatch) -> None:
-        super().__init__(str(path), lock_obj=JournalLock(path))
-        self._stopwatch = stopwatch
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Write lines at the end of the file."""
-        with self._stopwatch.stage("record"):
-            super().append_logs(logs)
 
 
 class TimedSampler(BaseSampler):

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from examples.label_noise import Loss, Part, Split
 from examples.paper.configs import Config
@@ -71,7 +71,7 @@ class Workbench:
         )
 
     def learning_rate(self, epoch: int) -> float:
-        """Return the paper's: a tenth of it after half of the epochs and after 3/4."""
+        """Return the paper's: a tenth of the config's after half of the epochs and after 3/4."""
         progress = epoch / self.config.n_epochs
         return self.config.learning_rate * 0.1 ** ((progress >= 0.5) + (progress >= 0.75))
 
@@ -103,26 +103,31 @@ class Workbench:
     def validation_accuracy(self, network: nn.Module) -> float:
         """Measure on validation images, wrong labels and all: what arms choose by."""
         with self.stopwatch.stage("evaluate"):
-            return accuracy(network, self.split.validation)
+            return float(accuracies(network, self.split.validation))
+
+    def validation_accuracies(self, networks: nn.Module) -> Tensor:
+        """Measure each network of a stack so."""
+        with self.stopwatch.stage("evaluate"):
+            return accuracies(networks, self.split.validation)
 
     def test_accuracy(self, network: nn.Module) -> float:
         """Measure on test data: for the record only, no arm sees it."""
         with self.stopwatch.stage("test"):
-            return accuracy(network, self.split.test)
+            return float(accuracies(network, self.split.test))
 
 
 @torch.no_grad()
-def accuracy(network: nn.Module, part: Part) -> float:
-    """Return the share of images whose class gets the greatest output."""
+def accuracies(network: nn.Module, part: Part) -> Tensor:
+    """Return the share of images whose class gets the greatest output; or of a stack, each's."""
     network.eval()
-    n_right = sum(
-        (network(images).argmax(1) == labels).sum()
+    n_right = [
+        (network(images).argmax(-1) == labels).sum(-1)
         for images, labels in zip(*(t.split(_EVALUATION_BATCH) for t in part), strict=True)
-    )
-    return float(n_right) / len(part[1])
+    ]
+    return torch.stack(n_right).sum(0).double() / len(part[1])
 
 
-def set_sgd(optimizer: torch.optim.Optimizer, **hyperparameters: float) -> None:
+def set_sgd(optimizer: torch.optim.Optimizer, **hyperparameters: float | Tensor) -> None:
     """Set learning rate or momentum in every parameter group."""
     for group in optimizer.param_groups:
         group.update(hyperparameters)

@@ -14,7 +14,7 @@ from epbt_optuna import restore_optimizer
 from examples.paper.configs import Config
 from examples.paper.data import N_CLASSES, make_split, shape_of
 from examples.paper.models import make_network
-from examples.paper.training import accuracy
+from examples.paper.training import accuracies
 from examples.tuning.learners import Params, State, random_state
 from examples.tuning.tasks import CNNTask
 
@@ -73,11 +73,11 @@ class CNNLearner:
 
     def validate(self, state: State) -> float:
         """Return the accuracy on validation images in %."""
-        return 100 * accuracy(self._network_of(state), self._split.validation)
+        return 100 * float(accuracies(self._network_of(state), self._split.validation))
 
     def test(self, state: State) -> float:
         """Return the accuracy on test images in %."""
-        return 100 * accuracy(self._network_of(state), self._split.test)
+        return 100 * float(accuracies(self._network_of(state), self._split.test))
 
     def _network_of(self, state: State) -> nn.Module:
         network = self._make_network()

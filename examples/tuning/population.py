@@ -21,12 +21,12 @@ from examples.tuning.tasks import Task
 def run_population(bench: Bench, arm: EPBTArm | PBTArm, folder: Path) -> None:
     """Run, or finish, the study of one arm on one seed."""
     sampler = make_sampler(arm, bench.task, bench.seed)
-    study = open_study(folder, bench.stopwatch)
+    study = open_study(folder)
     study.sampler = sampler
     checkpoints = CheckpointStore(folder / "checkpoints")
     collect = checkpoints.collector()
     cosine = isinstance(arm, EPBTArm) and arm.cosine
-    for trial in remaining_trials(study, sampler.n_trials(bench.task.n_steps)):
+    for trial in remaining_trials(study, sampler.n_trials(bench.task.n_steps), bench.stopwatch):
         params = bench.suggest(trial)
         inherited = checkpoints.inherit(trial)
         before = Snapshot({}, []) if inherited is None else Snapshot(**inherited)

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from examples.paper.arms import ROBUST, SingleNetwork
+from examples.paper.arms import ROBUST
 from examples.paper.configs import DIGITS
 from examples.paper.data import make_split
+from examples.paper.kinds import SingleNetwork
 from examples.paper.losses import (
     EARLY_LEARNING,
     ROBUST_LOSSES,

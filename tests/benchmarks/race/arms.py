@@ -15,10 +15,10 @@ from optuna.trial import FrozenTrial
 from epbt_optuna import CheckpointStore, TaylorGLOLoss, batched, is_trainable
 from epbt_optuna.journal import journal_storage
 from epbt_optuna.parallel import optimize
-from examples.paper.arms import EPBTArm
 from examples.paper.data import N_CLASSES
 from examples.paper.evolution import make_sampler
 from examples.paper.genomes import BOUND, suggest
+from examples.paper.kinds import EPBTArm
 from tests.benchmarks.race.clock import Clock
 from tests.benchmarks.race.networks import (
     Network,

@@ -1,0 +1,87 @@
+"""A generation of small networks, trained as one batch: what `evolution` does one by one.
+
+Every individual has the founder's weights, the order of images and the loss that it has there, so
+both give the same study up to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from epbt_optuna import batched
+from examples.paper.genomes import Losses, losses_of, suggest
+from examples.paper.kinds import EPBTArm, PBTArm
+from examples.paper.training import Workbench, set_sgd
+
+
+def train_generation(
+    generation: batched.Generation, bench: Workbench, arm: EPBTArm | PBTArm
+) -> Tensor:
+    """Train a generation from its parents' weights; return the fitness of each."""
+    stopwatch, n_epochs = bench.stopwatch, bench.config.epochs_per_generation
+    numbers = [trial.number for trial in generation.trials]
+    with stopwatch.stage("record"):
+        params = suggest(generation, arm.tunes)
+    losses = losses_of(params, normalize=isinstance(arm, EPBTArm) and arm.normalize)
+    with stopwatch.stage("inherit"):
+        build = iter([bench.network(number) for number in numbers]).__next__
+        networks = batched.stack(build, len(generation)).to(bench.device)
+        optimizer = batched.SGD(
+            networks.parameters(), lr=bench.config.learning_rate, momentum=bench.config.momentum
+        )
+        epochs_of_weights = generation.inherit(
+            network=networks, optimizer=optimizer, epochs=0, mate_weight=mate_weight_of(arm)
+        )["epochs"]
+    first = generation.number * n_epochs
+    for epoch in range(first, first + n_epochs):
+        set_sgd(optimizer, **sgd_of(params, bench.learning_rate(epoch)))
+        train_epoch(bench, networks, optimizer, losses, numbers, epoch)
+    fitness = bench.validation_accuracies(networks)
+    with stopwatch.stage("save"):
+        epochs_of_weights = epochs_of_weights + n_epochs
+        generation.set_user_attr("epochs", epochs_of_weights)
+        generation.save(network=networks, optimizer=optimizer, epochs=epochs_of_weights)
+    # All of the time counts as the first one's: only the sum of all is looked at.
+    generation.set_user_attr("seconds", [stopwatch.lap(), *[{}] * (len(generation) - 1)])
+    return fitness
+
+
+def train_epoch(
+    bench: Workbench,
+    networks: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    losses: Losses,
+    numbers: list[int],
+    epoch: int,
+) -> None:
+    """Train one epoch over the training images, each network in its own random order."""
+    with bench.stopwatch.stage("train"):
+        networks.train()
+        images, labels = bench.split.train
+        orders = torch.stack(
+            [
+                torch.randperm(
+                    len(labels), generator=bench.generator(number, epoch), device=bench.device
+                )
+                for number in numbers
+            ]
+        )
+        for batch in orders.split(bench.config.batch_size, dim=1):
+            optimizer.zero_grad()
+            losses(networks(batched.each(images[batch])), labels[batch]).sum().backward()
+            optimizer.step()
+
+
+def mate_weight_of(arm: EPBTArm | PBTArm) -> float:
+    return arm.mate_weight if isinstance(arm, EPBTArm) else 0.0
+
+
+def sgd_of(params: Mapping[str, Any], learning_rate: float) -> dict[str, Any]:
+    """Return SGD's hyperparameters by a genome and the learning rate that the schedule has now."""
+    if "learning_rate" in params:
+        return {"lr": params["learning_rate"], "momentum": params["momentum"]}
+    return {"lr": learning_rate * params.get("rate", 1.0)}

@@ -1,0 +1,130 @@
+"""The three means as arms, and generations that are trained as one batch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from examples.paper import ExperimentError, training
+from examples.paper.arms import ARMS, CLEAN, MEANS, NOISY, RECOMMENDED
+from examples.paper.configs import CONFIGS, Config
+from examples.paper.data import make_split
+from examples.paper.evolution import make_sampler, open_study, run_evolution
+from examples.paper.genomes import loss_of, losses_of
+from examples.paper.kinds import EPBTArm, PBTArm
+from examples.paper.outcome import Outcome
+from examples.paper.results import Job
+from examples.paper.stopwatch import Stopwatch
+from examples.paper.training import Workbench
+from tests.paper.test_runs import TINY
+
+
+def evolve(folder: Path, arm: EPBTArm | PBTArm, *, in_batches: bool) -> Outcome:
+    folder.mkdir(exist_ok=True)
+    bench = Workbench(TINY, 1, make_split(TINY, 1, Path()), Stopwatch())
+    return run_evolution(bench, arm, folder, lambda _: None, in_batches=in_batches)[0]
+
+
+@pytest.mark.parametrize(
+    "arm",
+    [
+        NOISY,
+        EPBTArm("", normalize=True),
+        EPBTArm("", tunes=("theta", "sgd")),
+        EPBTArm("", tunes=()),
+        PBTArm("", tunes=("sce", "rate")),
+        PBTArm("", tunes=("gce", "rate")),
+    ],
+)
+def test_a_batch_and_a_loop_give_the_same_result_up_to_rounding(
+    tmp_path: Path, arm: EPBTArm | PBTArm
+) -> None:
+    loop, batch = (evolve(tmp_path / str(b), arm, in_batches=b) for b in (False, True))
+    assert batch.epochs_trained == loop.epochs_trained
+    assert batch.losses_explored == loop.losses_explored
+    assert [ancestor["trial"] for ancestor in batch.ancestry] == [
+        ancestor["trial"] for ancestor in loop.ancestry
+    ]
+    for mine, other in zip(batch.ancestry, loop.ancestry, strict=True):
+        assert mine["params"] == pytest.approx(other["params"])
+        assert mine["epochs"] == other["epochs"]
+    one_image = 1 / TINY.n_validation
+    for point, other_point in zip(batch.curve, loop.curve, strict=True):
+        assert point.validation == pytest.approx(other_point.validation, abs=1.01 * one_image)
+
+
+@pytest.mark.parametrize("arm", [CLEAN, NOISY, EPBTArm("", fitness_smoothing=0.5)])
+def test_the_network_that_is_chosen_is_the_samplers_fittest(tmp_path: Path, arm: EPBTArm) -> None:
+    chosen = evolve(tmp_path, arm, in_batches=True).ancestry[-1]["trial"]
+    sampler = make_sampler(arm, TINY, 1)
+    assert chosen == sampler.fittest(open_study(tmp_path)).number
+
+
+SIX = [
+    CONFIGS[name]
+    for name in (
+        "digits-clean", "digits-noisy", "fashion-clean",
+        "fashion-noisy", "fashion-5000", "fashion-5000-noisy",
+    )
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("config", SIX)
+@pytest.mark.parametrize("name", [*RECOMMENDED, *MEANS])
+def test_the_means_have_exactly_the_epochs_of_the_papers_letter(config: Config, name: str) -> None:
+    arm = ARMS[name]
+    assert isinstance(arm, EPBTArm)
+    sampler = make_sampler(arm, config, seed=0)
+    n_epochs = sampler.n_trials(config.n_generations) * config.epochs_per_generation
+    assert n_epochs == config.n_epochs_of_epbt
+    expected = (21, 10) if arm.train_elites else (40, 20)
+    assert (sampler.population_size, sampler.n_elites) == expected
+
+
+def test_a_field_that_came_later_is_no_part_of_older_settings() -> None:
+    settings = Job(CONFIGS["digits-clean"], "epbt", ARMS["epbt"], 0).settings
+    assert not {"train_elites", "mate_weight"} & settings["arm"].keys()
+    assert "batched" not in settings
+    recommended = Job(CONFIGS["digits-clean"], "recommended-noisy", NOISY, 0).settings
+    assert recommended["arm"]["train_elites"] is True
+    assert recommended["arm"]["mate_weight"] == 0.5
+
+
+def test_settings_say_whether_generations_were_batches() -> None:
+    assert Job(CONFIGS["digits-clean"], "a", NOISY, 0).settings["batched"] is True
+    assert "batched" not in Job(CONFIGS["fashion-cnn"], "a", NOISY, 0).settings
+    assert (
+        "batched" not in Job(replace(CONFIGS["digits-clean"], augment=True), "a", NOISY, 0).settings
+    )
+
+
+def test_a_study_that_lost_trials_to_an_error_is_not_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> torch.Tensor:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "accuracies", fail)
+        with pytest.raises(MemoryError):
+            evolve(tmp_path, NOISY, in_batches=True)
+    with pytest.raises(ExperimentError, match=r"Trial 0 in .* was ended by an error"):
+        evolve(tmp_path, NOISY, in_batches=True)
+
+
+@pytest.mark.parametrize(
+    "genomes",
+    [
+        [{"q": 0.7}, {"q": 0.2}],
+        [{"ce_weight": 0.1, "rce_weight": 1.0}, {"ce_weight": 0.5, "rce_weight": 3.0}],
+        [{"rate": 0.5}, {"rate": 1.0}],
+    ],
+)
+def test_losses_of_a_generation_are_those_of_each(genomes: list[dict[str, float]]) -> None:
+    logits, labels = torch.randn(2, 5, 10), torch.randint(10, (2, 5))
+    stacked = {name: torch.tensor([g[name] for g in genomes]) for name in genomes[0]}
+    of_each = [loss_of(g, "cpu")(x, y) for g, x, y in zip(genomes, logits, labels, strict=True)]
+    torch.testing.assert_close(losses_of(stacked)(logits, labels), torch.stack(of_each))
