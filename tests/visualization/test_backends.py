@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import matplotlib as mpl
@@ -53,6 +54,12 @@ def render(drawn: Any) -> None:
     assert isinstance(figure, Figure)
     figure.savefig(image, dpi=40)
     assert image.getvalue().startswith(b"\x89PNG")
+
+
+def labels_of(axes: Axes) -> list[str]:
+    legend = axes.get_legend()
+    assert legend is not None
+    return [text.get_text() for text in legend.get_texts()]
 
 
 def names_of(figure: Any) -> list[str]:
@@ -184,6 +191,38 @@ def test_matplotlib_draws_the_same_lines() -> None:
     for collection, lines in zip(drawn, expected, strict=True):
         for segment, line in zip(collection.get_segments(), lines, strict=True):
             np.testing.assert_array_equal(segment, line)
+
+
+@pytest.mark.parametrize(("n_trials", "shown"), [(150, True), (151, False)])
+def test_of_many_trials_lines_from_mates_are_hidden(n_trials: int, shown: bool) -> None:
+    study = study_of("C" * n_trials, sampler=EPBTSampler(50, seed=0))
+    figure = plotly_pictures.plot_lineage(study)
+    assert figure.data[0].name == "crossover, from the mate"
+    assert figure.data[0].visible == (True if shown else "legendonly")
+    axes = matplotlib_pictures.plot_lineage(study)
+    labels = labels_of(axes)
+    assert ("crossover, from the mate" in labels) == shown
+
+
+def test_both_backends_colour_by_founder() -> None:
+    study = eight_trials()
+    info = lineage_info(study)
+    expected = {clade.name: clade.colour for clade in info.clades}
+    figure = plotly_pictures.plot_lineage(study, color_by="founder")
+    points = [t for t in figure.data if t.name in expected and t.mode == "markers"]
+    assert {trace.name: trace.marker.color for trace in points} == expected
+    axes = matplotlib_pictures.plot_lineage(study, color_by="founder")
+    drawn = {line.get_label(): line.get_markerfacecolor() for line in axes.lines}
+    assert {name: drawn[name] for name in expected} == expected
+    shown = labels_of(axes)
+    assert shown == [*expected, "ancestry of the best", *shown[-4:]]
+    assert names_of(figure)[-5:] == shown[-5:]
+
+
+@pytest.mark.parametrize("backend", [plotly_pictures, matplotlib_pictures])
+def test_another_way_to_colour_is_an_error(backend: ModuleType) -> None:
+    with pytest.raises(ValueError, match=r"`color_by` must be one of .* but got 'species'"):
+        backend.plot_lineage(eight_trials(), color_by="species")
 
 
 def test_hovering_says_who_a_trial_is() -> None:
