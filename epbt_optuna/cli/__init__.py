@@ -110,7 +110,7 @@ def summary(storage: str, study_name: str | None) -> None:
     """Show a study in brief, and a row for each generation.
 
     Fitness and diversity are those of the population alive after the generation, elites included;
-    trials and epochs (values reported) are the generation's own.
+    trials and reports are the generation's own.
     """
     from epbt_optuna.cli._summary import print_summary
 
@@ -158,7 +158,7 @@ def export_schedule(storage: str, study_name: str | None, trial: int | None, out
     schedule = Schedule.from_study(_open(storage, study_name), trial)
     schedule.save(out)
     _say(
-        f"Wrote {out}: the {len(schedule)} steps, {schedule.n_epochs} epochs, behind trial "
+        f"Wrote {out}: the {len(schedule)} steps, {schedule.n_epochs} reports, behind trial "
         f"{schedule.steps[-1].trial}."
     )
 

@@ -11,7 +11,7 @@ from epbt_optuna.lineage.overview import GENERATION_COLUMNS, facts, generation_r
 
 __all__ = ["print_summary"]
 
-_EXPENDABLE = ("worst", "mean", "trial", "epochs", "pruned", "failed", "diversity", "median")
+_EXPENDABLE = ("worst", "mean", "trial", "reports", "pruned", "failed", "diversity", "median")
 
 
 def print_summary(study: Study) -> None:

@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,7 +22,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from optuna import Study
-from optuna.distributions import FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 import epbt_optuna.visualization as plotly_pictures
 import epbt_optuna.visualization.matplotlib as matplotlib_pictures
@@ -157,6 +158,42 @@ def test_a_logarithmic_axis_has_round_ticks(low: float, high: float, expected: l
         if bottom <= label.get_position()[1] <= top
     ]
     assert labels == expected
+
+
+def test_both_backends_leave_the_same_gap_where_a_variable_is_not() -> None:
+    kinds = ["a", None, "b", "b", None]
+    steps = tuple(
+        ScheduleStep(n, n, 2, {} if kind is None else {"kind": kind, "x": 0.1 * n})
+        for n, kind in enumerate(kinds)
+    )
+    distributions = {"kind": CategoricalDistribution(["a", "b"]), "x": FloatDistribution(0, 1)}
+    source = Schedule("conditional", distributions, steps)
+    expected = [[(0, 0), (2, 0)], [(4, 1), (6, 1), (6, 1), (8, 1)]]
+    trace = plotly_pictures.plot_schedule(source).data[0]
+    line = list(zip(trace.x, trace.y, strict=True))
+    assert [
+        list(g) for is_gap, g in groupby(line, lambda p: p[1] is None) if not is_gap
+    ] == expected
+    assert trace.line.shape in (None, "linear")
+    assert not trace.connectgaps
+    line, dots = matplotlib_pictures.plot_schedule(source)[0].lines
+    drawn = groupby(line.get_xydata(), lambda p: bool(np.isnan(p[1])))
+    assert [[tuple(p) for p in g] for is_gap, g in drawn if not is_gap] == expected
+    assert [tuple(p) for p in dots.get_xydata() if p[1] == p[1]] == [(0, 0), (4, 1), (6, 1)]
+
+
+def test_the_twins_return_axes_as_they_say() -> None:
+    study = theta_study()
+    assert isinstance(matplotlib_pictures.plot_lineage(study), Axes)
+    for function, n_panels in (
+        (matplotlib_pictures.plot_generations, 3),
+        (matplotlib_pictures.plot_schedule, 8),
+        (matplotlib_pictures.plot_loss_functions, 2),
+    ):
+        panels = function(study)
+        assert isinstance(panels, np.ndarray)
+        assert panels.shape == (n_panels,)
+        assert all(isinstance(axes, Axes) for axes in panels)
 
 
 def test_plotly_draws_each_kind_of_line_as_one_trace() -> None:
