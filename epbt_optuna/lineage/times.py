@@ -52,7 +52,7 @@ def training_times(schedule: Schedule) -> TrainingTimes:
     padded = [next(remaining) if count else 0.0 for count in counts]
     bounds = list(accumulate(padded, initial=begin))
     if padded == counts:
-        return TrainingTimes(bounds, "epochs (one a report)")
+        return TrainingTimes(bounds, "epochs of training (one a report)")
     return TrainingTimes(bounds, "steps reported" if goes_on else "steps reported, added up")
 
 

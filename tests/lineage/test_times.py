@@ -12,7 +12,7 @@ from epbt_optuna import EPBTSampler
 from epbt_optuna.lineage import Schedule, ScheduleStep
 from epbt_optuna.lineage.times import training_times
 
-EPOCHS = "epochs (one a report)"
+EPOCHS = "epochs of training (one a report)"
 
 
 def schedule(*reports: Sequence[int] | None) -> Schedule:
