@@ -169,14 +169,17 @@ def test_both_backends_leave_the_same_gap_where_a_variable_is_not() -> None:
     distributions = {"kind": CategoricalDistribution(["a", "b"]), "x": FloatDistribution(0, 1)}
     source = Schedule("conditional", distributions, steps)
     expected = [[(0, 0), (2, 0)], [(4, 1), (6, 1), (6, 1), (8, 1)]]
-    trace = plotly_pictures.plot_schedule(source).data[0]
+    figure = plotly_pictures.plot_schedule(source)
+    trace = figure.data[0]
     line = list(zip(trace.x, trace.y, strict=True))
     assert [
         list(g) for is_gap, g in groupby(line, lambda p: p[1] is None) if not is_gap
     ] == expected
     assert trace.line.shape in (None, "linear")
     assert not trace.connectgaps
-    line, dots = matplotlib_pictures.plot_schedule(source)[0].lines
+    axes = matplotlib_pictures.plot_schedule(source)[0]
+    line, dots = axes.lines
+    assert axes.get_xlim() == figure.layout.xaxis.range == (-0.5, 10.5)
     drawn = groupby(line.get_xydata(), lambda p: bool(np.isnan(p[1])))
     assert [[tuple(p) for p in g] for is_gap, g in drawn if not is_gap] == expected
     assert [tuple(p) for p in dots.get_xydata() if p[1] == p[1]] == [(0, 0), (4, 1), (6, 1)]

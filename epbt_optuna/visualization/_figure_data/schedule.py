@@ -77,9 +77,16 @@ class ScheduleInfo(NamedTuple):
     @property
     def title(self) -> str:
         """The picture's title."""
-        n_steps = len(self.times) - 1
-        steps = f"{n_steps} step{'s' if n_steps > 1 else ''}"
-        return f"Schedule of {short(self.study_name)}: {steps} along the ancestry"
+        n_trials = len(self.times) - 1
+        trials = f"{n_trials} trial{'s' if n_trials > 1 else ''}"
+        return f"Schedule of {short(self.study_name)}: {trials} along the ancestry"
+
+    @property
+    def time_limits(self) -> tuple[float, float]:
+        """From where to where the axis goes, in every panel, also where a curve has gaps."""
+        begin, end = self.times[0], self.times[-1]
+        margin = 0.05 * (end - begin)
+        return begin - margin, end + margin
 
 
 def schedule_info(source: ScheduleSource, params: Sequence[str] | None) -> ScheduleInfo:

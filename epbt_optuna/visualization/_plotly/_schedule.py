@@ -61,6 +61,7 @@ def _figure(info: ScheduleInfo) -> go.Figure:
         row, column = divmod(index, n_columns)
         place = {"row": row + 1, "col": column + 1}
         figure.add_scatter(**_trace(info, curve), **place)
+        figure.update_xaxes(range=info.time_limits, **place)
         figure.update_yaxes(**_axis(curve), **place)
         if index + n_columns >= len(info.curves):
             figure.update_xaxes(title=info.time_name, **place)

@@ -73,4 +73,5 @@ def _draw(axes: Axes, info: ScheduleInfo, curve: ScheduleCurve) -> None:
         axes.yaxis.set_major_formatter("{x:g}")
     if curve.categories is not None:
         axes.set_yticks(range(len(curve.categories)), labels=[*map(literal, curve.categories)])
+    axes.set_xlim(*info.time_limits)
     axes.set_ylim(*curve.limits)
