@@ -74,4 +74,5 @@ def _draw(axes: Axes, info: ScheduleInfo, curve: ScheduleCurve) -> None:
     if curve.categories is not None:
         axes.set_yticks(range(len(curve.categories)), labels=[*map(literal, curve.categories)])
     axes.set_xlim(*info.time_limits)
+    axes.locator_params(axis="x", integer=True)
     axes.set_ylim(*curve.limits)
