@@ -12,7 +12,7 @@ import pkgutil
 
 import lazy_loader
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __getattr__, __dir__, _names = lazy_loader.attach_stub(__name__, __file__)
 

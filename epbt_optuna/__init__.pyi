@@ -1,3 +1,4 @@
+from . import batched as batched
 from . import checkpoints as checkpoints
 from . import cli as cli
 from . import evolution as evolution

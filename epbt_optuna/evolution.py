@@ -113,21 +113,22 @@ class EPBT:
         return Lineage(number, generation, parent.number, mate.number if mate else None)
 
     def breed(
-        self,
-        lineage: Lineage,  # noqa: ARG002, only PBT's members differ
-        parent: Genome,
-        mate: Genome | None,
-        rng: np.random.Generator,
+        self, lineage: Lineage, parent: Genome, mate: Genome | None, rng: np.random.Generator
     ) -> Genome:
-        """Return ĥ = ξ(γ(h)) (line 2a); line 2b, the parent's weights, is the checkpoint store."""
+        """Return ĥ = ξ(γ(h)) (line 2a); line 2b, the parent's weights, is the checkpoint store.
+
+        An elite that goes on training has the genome that it had.
+        """
+        if lineage.elite:
+            return parent
         offspring = mutated(self.mutation, parent, rng)
         if mate is None:
             return offspring
         return crossed(self.crossover, offspring, mutated(self.mutation, mate, rng), rng)
 
-    def varies(self, lineage: Lineage) -> bool:  # noqa: ARG002, only PBT's members differ
-        """Return True: whatever the parent, its genome is mutated."""
-        return True
+    def varies(self, lineage: Lineage) -> bool:
+        """Return whether the parent's genome is mutated, which it is unless an elite goes on."""
+        return not lineage.elite
 
     @property
     def named_variables(self) -> Mapping[str, Collection[str]]:

@@ -28,6 +28,7 @@ __all__ = [
     "clip",
     "contains",
     "draw",
+    "is_plainly_inside",
     "move",
     "neighbour",
     "own_value",
@@ -64,7 +65,7 @@ def draw(distribution: BaseDistribution, rng: np.random.Generator) -> Any:
     """Draw a value uniformly: over the categories, the grid, the range, or its logarithm."""
     if isinstance(distribution, CategoricalDistribution):
         return _as_recorded(distribution.choices, int(rng.integers(len(distribution.choices))))
-    if not isinstance(distribution, FloatDistribution | IntDistribution):
+    if not isinstance(distribution, (FloatDistribution, IntDistribution)):  # faster than a union
         raise TypeError(f"`distribution` must be one of Optuna's but got {distribution!r}.")
     low, high, step = _range(distribution)
     if distribution.log:
@@ -94,7 +95,7 @@ def contains(distribution: BaseDistribution, value: Any) -> bool:
     A database makes lists of tuples and rounds integers beyond 2^53. On a grid far from zero the
     same point, computed in two ways, differs in its last digits.
     """
-    if _is_plainly_inside(distribution, value):
+    if is_plainly_inside(distribution, value):
         return True
     if isinstance(distribution, CategoricalDistribution):
         return _index(distribution.choices, value) is not None
@@ -131,7 +132,7 @@ def broken_rule(distribution: BaseDistribution, value: Any) -> str | None:
     It is inside the distribution and of Python's own types: not NumPy's, whose integers JSON
     refuses. An `int` will do for a float.
     """
-    if _is_plainly_inside(distribution, value):
+    if is_plainly_inside(distribution, value):
         return None
     if not contains(distribution, value):
         return f"inside {distribution}"
@@ -192,7 +193,7 @@ def spread(distribution: NumericalDistribution) -> float:
     return min(distribution.high - distribution.low, sys.float_info.max)
 
 
-def _is_plainly_inside(distribution: BaseDistribution, value: Any) -> bool:
+def is_plainly_inside(distribution: BaseDistribution, value: Any) -> bool:
     """Return True for what most genomes are made of, in a tenth of the time of the full answer."""
     return (
         type(value) is float

@@ -52,6 +52,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
         make_network=partial(mlp, 64, 128, 64),
         learning_rate=0.1,
         batch_size=64,
+        in_batches=True,
         logs_to_mlflow=find_spec("mlflow") is not None,
     )
 

@@ -30,6 +30,7 @@ from epbt_optuna import (
     EPBTSampler,
     TaylorGLOLoss,
     TournamentSelection,
+    batched,
     is_trainable,
 )
 from epbt_optuna.journal import journal_storage
@@ -70,6 +71,7 @@ class Settings:
     tournament_size: int
     only_trainable: bool = True
     pruner: BasePruner = field(default_factory=NopPruner)
+    in_batches: bool = False  # a generation as one network: for small ones, several times as fast
     logs_to_mlflow: bool = False  # the study of seed 0; one shows as much as five
 
     @property
@@ -134,15 +136,21 @@ def train_epoch(
     images, labels = part
     for batch in torch.randperm(len(labels)).split(batch_size):
         optimizer.zero_grad()
-        loss_fn(network(images[batch]), labels[batch]).backward()
+        loss_fn(network(images[batch]), labels[batch]).sum().backward()  # of one, or of each
         optimizer.step()
 
 
 @torch.no_grad()
-def accuracy(network: nn.Module, part: Part) -> float:
+def accuracies(network: nn.Module, part: Part) -> Tensor:
+    """Return the accuracy of a network, or of each in a stack."""
     network.eval()
     images, labels = part
-    return float((network(images).argmax(1) == labels).float().mean())
+    correct: Tensor = network(images).argmax(-1) == labels
+    return correct.float().mean(-1)
+
+
+def accuracy(network: nn.Module, part: Part) -> float:
+    return float(accuracies(network, part))
 
 
 # The losses to compare with
@@ -212,6 +220,26 @@ def objective(
     return fitness
 
 
+def objective_in_batches(
+    generation: batched.Generation, settings: Settings, seed: int, split: Split
+) -> Tensor:
+    """Train all individuals of a generation at once: `objective` with a dimension more."""
+    loss_fn = TaylorGLOLoss.suggest(generation)
+    torch.manual_seed(1_000_000 * seed + generation.trials[0].number)
+    networks = batched.stack(settings.make_network, len(generation))
+    optimizer = batched.SGD(networks.parameters(), lr=settings.learning_rate, momentum=0.9)
+    generation.inherit(network=networks, optimizer=optimizer)
+    set_learning_rate(optimizer, settings, generation.number / settings.n_generations)
+    for epoch in range(settings.epochs_per_generation):
+        train_epoch(networks, optimizer, loss_fn, split.train, settings.batch_size)
+        fitness = accuracies(networks, split.validation)
+        generation.report(fitness, epoch)
+        if generation.should_prune().all():
+            raise optuna.TrialPruned
+    generation.save(network=networks, optimizer=optimizer)
+    return fitness
+
+
 def open_study(settings: Settings, seed: int) -> tuple[optuna.Study, CheckpointStore]:
     """Create or reopen the study of one seed; whatever still runs in it was cut off."""
     folder = settings.folder / f"seed-{seed}"
@@ -277,15 +305,23 @@ def evolve(
         report(settings.epochs_per_generation, best)
 
     with tracked(settings, seed, study) as trackers:
-        study.optimize(
-            partial(objective, settings=settings, seed=seed, split=split, checkpoints=checkpoints),
-            n_trials=settings.sampler.n_trials(settings.n_generations, study),
-            callbacks=[
-                checkpoints.collector(),
-                report_trial,
-                *trackers,
-            ],
-        )
+        run: dict[str, Any] = {"settings": settings, "seed": seed, "split": split}
+        callbacks: list[Callable[[optuna.Study, FrozenTrial], None]]
+        callbacks = [checkpoints.collector(), report_trial, *trackers]
+        if settings.in_batches:
+            batched.optimize(
+                study,
+                partial(objective_in_batches, **run),
+                n_generations=settings.n_generations,
+                checkpoints=checkpoints,
+                callbacks=callbacks,
+            )
+        else:
+            study.optimize(
+                partial(objective, checkpoints=checkpoints, **run),
+                n_trials=settings.sampler.n_trials(settings.n_generations, study),
+                callbacks=callbacks,
+            )
     network = settings.make_network()
     network.load_state_dict(checkpoints.load(study.best_trial)["network"])
     return study, network

@@ -7,7 +7,8 @@ generation, and `check_lineage` for whether everybody was bred from them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cmp_to_key
 from typing import Any
@@ -17,7 +18,16 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tests.constraints import violation_of
 
-__all__ = ["Rules", "check_lineage", "chunks", "is_fitter", "lineage_of", "populations"]
+__all__ = [
+    "Rules",
+    "check_lineage",
+    "chunks",
+    "is_elite",
+    "is_fitter",
+    "lineage_of",
+    "populations",
+    "smoothed_values",
+]
 
 
 @dataclass(frozen=True)
@@ -28,47 +38,77 @@ class Rules:
         population_size: Individuals in a population, p.
         n_elites: Individuals that survive a generation, k; 0 for `PBTSampler`.
         direction: The study's direction.
+        train_elites: Whether elites go on training.
+        fitness_smoothing: What share the parent has in a fitness.
     """
 
     population_size: int
     n_elites: int
     direction: StudyDirection
+    train_elites: bool = False
+    fitness_smoothing: float = 0.0
 
 
 def chunks(trials: Sequence[FrozenTrial], rules: Rules) -> list[list[FrozenTrial]]:
-    """Return the trials by generation: p of them first, then p − k at a time."""
+    """Return the trials by generation: p of them first, then p − k at a time, or p again."""
     ordered = sorted(trials, key=lambda trial: trial.number)
     assert [trial.number for trial in ordered] == list(range(len(ordered))), "numbers have gaps"
     generations = [ordered[: rules.population_size]]
     rest = ordered[rules.population_size :]
     while rest:
-        n_offspring = rules.population_size - rules.n_elites
+        n_offspring = rules.population_size - (0 if rules.train_elites else rules.n_elites)
         generations.append(rest[:n_offspring])
         rest = rest[n_offspring:]
     return generations
 
 
-def is_fitter(one: FrozenTrial, other: FrozenTrial, direction: StudyDirection) -> bool:
+def is_fitter(
+    one: FrozenTrial,
+    other: FrozenTrial,
+    direction: StudyDirection,
+    values: Mapping[int, float] | None = None,
+) -> bool:
     """Return whether `one` comes before `other`.
 
     Feasible before infeasible, then the smaller violation, then the better value, then the newer.
+    The values are the trials' own, unless others are given by number.
     """
     violation, other_violation = violation_of(one), violation_of(other)
     if violation != other_violation:
         return violation < other_violation
-    value, other_value = float(one.values[0]), float(other.values[0])
+    if values is None:
+        values = {trial.number: float(trial.values[0]) for trial in (one, other)}
+    value, other_value = values[one.number], values[other.number]
     if value != other_value:
         return (value > other_value) == (direction == StudyDirection.MAXIMIZE)
     return one.number > other.number
+
+
+def smoothed_values(trials: Sequence[FrozenTrial], rules: Rules) -> dict[int, float]:
+    """Return the value of every COMPLETE trial, by number, with its recorded ancestors' in it."""
+    complete = {trial.number: trial for trial in trials if trial.state == TrialState.COMPLETE}
+    share = rules.fitness_smoothing
+
+    def smoothed(number: int) -> float:
+        value = float(complete[number].values[0])
+        parent = (lineage_of(complete[number]) or {}).get("parent")
+        if not share or parent not in complete or not math.isfinite(value):
+            return value
+        of_parent = smoothed(parent)
+        return (1 - share) * value + share * of_parent if math.isfinite(of_parent) else value
+
+    return {number: smoothed(number) for number in complete}
 
 
 def populations(trials: Sequence[FrozenTrial], rules: Rules) -> list[list[FrozenTrial]]:
     """Return M_0, M_1, …, each the fittest first, as all trials finished by now make them."""
     alive: list[FrozenTrial] = []
     result: list[list[FrozenTrial]] = []
+    values = smoothed_values(trials, rules)
     for generation in chunks(trials, rules):
         evaluated = [trial for trial in generation if trial.state == TrialState.COMPLETE]
-        alive = _fittest_first(evaluated + alive[: rules.n_elites], rules.direction)
+        elites = [] if rules.train_elites else alive[: rules.n_elites]
+        alive = _fittest_first(evaluated + elites, rules.direction, values)
         result.append(alive)
     return result
 
@@ -77,6 +117,11 @@ def lineage_of(trial: FrozenTrial) -> dict[str, Any] | None:
     """Return the recorded generation, parent and mate; None where no sampler of ours bred."""
     record: dict[str, Any] | None = trial.system_attrs.get("epbt:lineage")
     return record and {name: record[name] for name in ("generation", "parent", "mate")}
+
+
+def is_elite(trial: FrozenTrial) -> bool:
+    """Return whether a trial is recorded to be an elite that goes on training."""
+    return "elite" in trial.system_attrs.get("epbt:lineage", {})
 
 
 def check_lineage(
@@ -99,7 +144,8 @@ def check_lineage(
         AssertionError: A recorded generation is not the one that the number says, a founder has
             a parent or a mate, an offspring has no parent though there was one to choose,
             a parent or mate is not of M_(g−1) (of the newest population with anybody in it, if
-            that one is empty), or the mate is the parent.
+            that one is empty), or the mate is the parent; or an elite that goes on training is
+            not whom its slot is to continue, or has a mate, or another genome.
     """
     alive = populations(trials, rules)
     by_number = {trial.number: trial for trial in trials}
@@ -108,6 +154,8 @@ def check_lineage(
         for generation, chunk in enumerate(chunks(trials, rules))
         for trial in chunk
     }
+    if rules.train_elites:
+        _check_elites(chunks(trials, rules), alive, rules, stragglers)
     for number, trial in sorted(by_number.items()):
         record = lineage_of(trial)
         if record is None or trial.state == TrialState.WAITING:
@@ -131,6 +179,40 @@ def check_lineage(
             assert mate in candidates, f"{who}: mate is not one of {sorted(candidates)}"
             assert mate != parent, f"{who}: mate is the parent"
     return alive
+
+
+def _check_elites(
+    generations: list[list[FrozenTrial]],
+    alive: list[list[FrozenTrial]],
+    rules: Rules,
+    stragglers: bool,
+) -> None:
+    """Check who goes on training: who was retried has the record of the trial that was cut off."""
+    by_number = {trial.number: trial for generation in generations for trial in generation}
+    for g, generation in enumerate(generations):
+        fittest_first = alive[g - 1] if g else []
+        continued: list[int] = []
+        for place, trial in enumerate(generation):
+            record, who = lineage_of(trial), f"trial {trial.number} at place {place} of {g}"
+            if record is None or trial.state == TrialState.WAITING:
+                continue
+            if is_elite(trial):
+                parent = by_number[record["parent"]]
+                assert record["mate"] is None, f"{who}: an elite has a mate"
+                assert trial.params.items() <= parent.params.items(), f"{who}: another genome"
+            if "retry_history" in trial.system_attrs:
+                continue
+            is_slot = place < rules.n_elites and "fixed_params" not in trial.system_attrs
+            left = [t.number for t in fittest_first if t.number not in continued]
+            wanted = left[0] if is_slot and left else None
+            if not stragglers:
+                own = record["parent"] if is_elite(trial) else None
+                assert own == wanted, f"{who}: continues {own} and not {wanted}"
+            elif is_elite(trial):
+                assert is_slot, f"{who}: an elite in no slot"
+                assert record["parent"] in {t.number for t in fittest_first}, f"{who}: of no elite"
+            if is_elite(trial):
+                continued.append(record["parent"])
 
 
 def _candidates(
@@ -170,8 +252,10 @@ def _bred_as(trial: FrozenTrial, by_number: dict[int, FrozenTrial]) -> int:
     return min(number for number in tries if lineage_of(by_number[number]) is not None)
 
 
-def _fittest_first(trials: list[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial]:
+def _fittest_first(
+    trials: list[FrozenTrial], direction: StudyDirection, values: Mapping[int, float]
+) -> list[FrozenTrial]:
     def compare(one: FrozenTrial, other: FrozenTrial) -> int:
-        return -1 if is_fitter(one, other, direction) else 1
+        return -1 if is_fitter(one, other, direction, values) else 1
 
     return sorted(trials, key=cmp_to_key(compare))

@@ -1,19 +1,23 @@
-"""The lock of journal files."""
+"""Journal files: their lock, and what is written, synchronised and read."""
 
 from __future__ import annotations
 
+import os
 import pickle
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
-from epbt_optuna import journal
-from epbt_optuna.journal import JournalLock, journal_storage
+from epbt_optuna import EPBTSampler, ask_generation, journal
+from epbt_optuna.journal import JournalLock, journal_storage, synchronized_once
 
 LINE = b'{"op_code":0,"worker_id":"w","study_name":"s","directions":[1]}\n'
 
@@ -164,3 +168,101 @@ def test_a_relative_journal_stays_where_it_was_when_the_working_directory_change
     assert list((tmp_path / "elsewhere").iterdir()) == []
     again = optuna.load_study(storage=journal_storage("../study.log"), study_name="s")
     assert [trial.value for trial in again.trials] == [1.0]
+
+
+def test_variables_and_reports_are_synchronised_with_the_next_attr_or_the_trials_end(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = optuna.create_study(storage=journal_storage(path), sampler=EPBTSampler(4, seed=0))
+    study.tell(study.ask(), 0.0)  # the first ask writes the study's attrs
+    calls: list[str] = []
+    synchronised = os.fsync
+
+    def note(descriptor: int) -> None:
+        calls.append(step)
+        synchronised(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    step = "ask"
+    trial = study.ask()
+    step = "suggest"
+    trial.suggest_float("x", 0, 1)
+    step = "report"
+    trial.report(0.5, 0)
+    step = "attr"
+    trial.set_user_attr("note", 1)
+    step = "tell"
+    study.tell(trial, 0.5)
+    assert calls == ["ask", "ask", "attr", "tell"]  # the trial itself, and its lineage
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_block_is_synchronised_once_however_it_ends(
+    path: Path, monkeypatch: pytest.MonkeyPatch, raises: bool
+) -> None:
+    storage, sampler = journal_storage(path), EPBTSampler(4, seed=0)
+    study = optuna.create_study(storage=storage, sampler=sampler, study_name="study")
+    written: list[int] = []
+    synchronised = os.fsync
+
+    def note(descriptor: int) -> None:
+        written.append(len(_read_anew(path).trials))
+        synchronised(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    with suppress(KeyboardInterrupt), synchronized_once(study):
+        with synchronized_once(study):
+            trials = ask_generation(study)
+        del written[:]
+        study.tell(trials[0], 0.5)
+        if raises:
+            raise KeyboardInterrupt
+        study.tell(trials[1], 0.5)
+    assert written == [4]
+    study.tell(trials[2], 0.5)
+    assert len(written) == 2
+
+
+def test_workers_on_optunas_backend_and_on_ours_see_the_same_study(path: Path) -> None:
+    ours = optuna.create_study(storage=journal_storage(path), study_name="study")
+    backend = JournalFileBackend(str(path), lock_obj=JournalLock(path))
+    optunas = optuna.load_study(study_name="study", storage=JournalStorage(backend))
+    for study in (ours, optunas, ours):
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), 2)
+    assert len(ours.trials) == 6
+    assert ours.trials == optunas.trials == _read_anew(path).trials
+
+
+def test_a_line_that_is_being_written_is_read_when_it_is_whole(path: Path) -> None:
+    path.write_bytes(LINE + LINE[:20])
+    storage = journal_storage(path)
+    assert [study.study_name for study in storage.get_all_studies()] == ["s"]
+    path.write_bytes(LINE + LINE.replace(b'"s"', b'"other"'))
+    assert [study.study_name for study in storage.get_all_studies()] == ["s", "other"]
+
+
+def test_a_line_is_written_whole_where_the_system_takes_it_in_parts(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:10]))
+    study = optuna.create_study(storage=journal_storage(path), study_name="study")
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), 2)
+    assert _read_anew(path).trials == study.trials
+
+
+def test_what_a_trial_may_not_write_any_more_is_an_error_and_the_next_line_is_read(
+    path: Path,
+) -> None:
+    """Optuna raises while it takes the lines, one by one."""
+    study = optuna.create_study(storage=journal_storage(path), study_name="study")
+    trial = study.ask()
+    _read_anew(path).tell(trial.number, 1.0)
+    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+        trial.set_user_attr("late", 1)
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), 1)
+    assert [trial.value for trial in _read_anew(path).trials] == [1.0, study.trials[1].value]
+
+
+def _read_anew(path: Path) -> optuna.Study:
+    return optuna.load_study(study_name="study", storage=journal_storage(path))

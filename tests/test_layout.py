@@ -27,6 +27,7 @@ ORDER = [
     "samplers",
     "pruning",
     "parallel",
+    "batched",
     "testing",
     "lineage",
     "visualization",

@@ -23,6 +23,7 @@ __all__ = [
     "CHECKPOINT",
     "CONTINUED",
     "DEVICE",
+    "DRIVEN",
     "ERROR",
     "FORMER_PREFIX",
     "GENERATIONS",
@@ -173,8 +174,17 @@ def pass_over(error: str) -> None:
 STUDY = Attr("epbt:study:", {"id": (int,), "name": (str,)}, {"adopted": (int,), "copied": (list,)})
 """A token of the study ends the key; written at the first ask and by `branch` (`StudyIdentity`)."""
 
-GENERATIONS = Attr("epbt:generations", {"population_size": (int,), "n_elites": (int,)})
-"""The arithmetic of trial numbers, p and k; written at the first ask."""
+GENERATIONS = Attr(
+    "epbt:generations",
+    {"population_size": (int,), "n_elites": (int,)},
+    {"train_elites": (bool,), "fitness_smoothing": (float,)},
+    version=2,
+)
+"""The arithmetic of trial numbers, and what selection goes by; written at the first ask.
+
+Version 2 has the two fields that it may hold: they change what trial numbers or fitness mean. Where
+both are off, version 1 is written, which earlier releases read.
+"""
 
 REPLAYED = Attr("epbt:replayed", str)
 """SHA-256 digest of the schedule that the study replays; written at the first ask."""
@@ -190,9 +200,12 @@ FORMER_PREFIX = Attr("epbt:checkpoints:", bool)
 LINEAGE = Attr(
     "epbt:lineage",
     {"generation": (int,), "parent": (int, NoneType), "mate": (int, NoneType)},
-    {"token": (str,), "number": (int,)},
+    {"token": (str,), "number": (int,), "elite": (bool,)},
 )
-"""Where the individual comes from, with the study's token and the trial's own number; at ask."""
+"""Where the individual comes from, with the study's token and the trial's own number; at ask.
+
+`elite` is there, and true, only for an elite that goes on training (`train_elites`).
+"""
 
 CHECKPOINT = Attr(
     "epbt:checkpoint",
@@ -234,3 +247,9 @@ DEVICE = Attr("epbt:device", str)
 
 ERROR = Attr("epbt:error", str)
 """Why a trial of `parallel.optimize` failed; by its worker or the driver, before it is told."""
+
+DRIVEN = Attr(
+    "epbt:driven",
+    {"number": (int,), "host": (str,), "process": (int,), "start": (str,), "call": (str,)},
+)
+"""Which process trains the trial as one of a batch; by `batched.optimize`, when it has asked it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import operator
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any, SupportsIndex
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from optuna import Study
 
 __all__ = [
+    "check_boolean",
     "check_callable",
     "check_integer",
     "check_names",
@@ -22,8 +23,15 @@ __all__ = [
     "check_probability",
     "check_share",
     "check_state_dict",
+    "checked_catch",
     "name_of",
 ]
+
+
+def check_boolean(name: str, value: Any) -> None:
+    """Raise unless `value` is True or False: what is merely true, such as "no", is a mistake."""
+    if not isinstance(value, bool):
+        raise TypeError(f"`{name}` must be True or False but got {value!r}.")
 
 
 def check_number(name: str, value: Any, *, at_least: float = -math.inf) -> None:
@@ -122,3 +130,14 @@ def name_of(function: Any) -> str:
     while isinstance(function, partial):
         function = function.func
     return str(getattr(function, "__qualname__", type(function).__qualname__))
+
+
+def checked_catch(
+    catch: Iterable[type[Exception]] | type[Exception],
+) -> tuple[type[Exception], ...]:
+    """Return the classes in `catch`, or raise unless they are subclasses of `Exception`."""
+    types: tuple[Any, ...] = tuple(catch) if isinstance(catch, Iterable) else (catch,)
+    for kind in types:
+        if not isinstance(kind, type) or not issubclass(kind, Exception):
+            raise TypeError(f"`catch` must name subclasses of Exception but got {kind!r}.")
+    return types

@@ -16,7 +16,7 @@ from optuna.distributions import (
     _convert_old_distribution_to_new_distribution,
 )
 from optuna.samplers import BaseSampler, PartialFixedSampler
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -28,6 +28,7 @@ __all__ = [
     "fail",
     "fixed_params",
     "forget_finished_trials",
+    "is_enqueued",
     "keep_with",
     "kept_with",
     "make_room",
@@ -41,6 +42,7 @@ __all__ = [
     "storage_url",
     "study_id_of",
     "suggest",
+    "take_kept",
     "trial_id_of",
     "write_study_attr",
     "write_system_attr",
@@ -78,6 +80,12 @@ def make_sqlite_path_absolute(study: Study) -> None:
 def backend_of(storage: BaseStorage) -> Any:
     """Return the relational storage behind Optuna's cache, or the storage itself."""
     return storage._backend if isinstance(storage, _CachedStorage) else storage
+
+
+def journal_of(study: Study) -> Any:
+    """Return what the study's `JournalStorage` writes through; None for other storages."""
+    storage = storage_of(study)
+    return storage._backend if isinstance(storage, JournalStorage) else None
 
 
 def study_id_of(study: Study) -> int:
@@ -171,21 +179,25 @@ def make_room(trial: FrozenTrial) -> None:
     """Let something be kept with a trial that Optuna is going to hand to a sampler's hooks.
 
     They get the very object, or shallow copies of it, of which some are made before there is
-    anything to keep. So what is kept stands in a list that all of them share. The storage's own
+    anything to keep. So what is kept stands in a dict that all of them share. The storage's own
     object is another one: it makes a new one at each write, so there must be one before this.
     """
-    vars(trial)["_kept_by_epbt"] = []
+    vars(trial)["_kept_by_epbt"] = {}
 
 
-def keep_with(trial: FrozenTrial, value: Any) -> None:
-    """Keep a value for the trial's later hooks, as long as the trial lives in this process."""
-    vars(trial).setdefault("_kept_by_epbt", [])[:] = [value]
+def keep_with(trial: FrozenTrial, **values: Any) -> None:
+    """Keep values for the trial's later hooks, as long as the trial lives in this process."""
+    vars(trial).setdefault("_kept_by_epbt", {}).update(values)
 
 
-def kept_with(trial: FrozenTrial, default: Any) -> Any:
-    """Return what was kept with the trial, else `default`."""
-    kept = vars(trial).get("_kept_by_epbt")
-    return kept[0] if kept else default
+def kept_with(trial: FrozenTrial, name: str, default: Any = None) -> Any:
+    """Return what was kept with the trial under this name, else `default`."""
+    return vars(trial).get("_kept_by_epbt", {}).get(name, default)
+
+
+def take_kept(trial: FrozenTrial, name: str) -> Any:
+    """Return what was kept with the trial under this name and keep it no longer; else None."""
+    return vars(trial).get("_kept_by_epbt", {}).pop(name, None)
 
 
 def fail(study: Study, trial: FrozenTrial) -> None:
@@ -211,6 +223,14 @@ def enqueued_params(trial: FrozenTrial) -> Mapping[str, Any]:
     """Return the params that a trial was enqueued with."""
     params: Mapping[str, Any] = trial.system_attrs.get("fixed_params", {})
     return params
+
+
+def is_enqueued(trial: FrozenTrial) -> bool:
+    """Return whether a trial that was just asked had waited in the queue with params.
+
+    They are named by `enqueue_trial`, also where there are none, or it was added with some.
+    """
+    return "fixed_params" in trial.system_attrs or bool(trial.params)
 
 
 def constraints_of(trial: FrozenTrial) -> Sequence[float]:

@@ -7,8 +7,9 @@ differ between any two of torch's classes but Adam and AdamW; those differ in on
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from torch import Tensor
 from torch.optim import LBFGS, Adam, Optimizer
@@ -27,6 +28,9 @@ _MOMENTS = {
     *("acc_delta", "ax", "exp_avg", "exp_avg_sq", "exp_inf", "grad_avg", "max_exp_avg_sq"),
     *("momentum_buffer", "prev", "square_avg", "step_size", "sum", "variance"),
 }
+
+# Each inheritance looks at all classes that are loaded.
+_signatures: WeakKeyDictionary[type[Optimizer], frozenset[str]] = WeakKeyDictionary()
 
 
 def find_mismatch(optimizer: Optimizer, state: Mapping[str, Any]) -> str | None:
@@ -86,7 +90,7 @@ def _is_same_class(
 
     Keys that no optimizer takes as an argument do not count: they are the user's, or counters.
     """
-    missing = _arguments(type(optimizer)) & group.keys() - parent.keys() - _FLAGS
+    missing = set(_arguments(type(optimizer)) & group.keys() - parent.keys() - _FLAGS)
     foreign = without_schedules(parent) & _all_arguments() - group.keys() - _FLAGS
     if isinstance(optimizer, Adam):
         missing.discard(_ADAMWS_FLAG)  # older versions of torch have none
@@ -131,7 +135,7 @@ def _name(cls: type[Optimizer], group: Mapping[str, Any]) -> str:
     return "AdamW" if cls is Adam and group.get(_ADAMWS_FLAG) else cls.__name__
 
 
-def _arguments(cls: type[Optimizer]) -> set[str]:
+def _arguments(cls: type[Optimizer]) -> Set[str]:
     """Return the hyperparameters that a class takes, all that are known where it hides them.
 
     It does where it wraps another optimizer: then its constructor takes no `lr`.
@@ -145,11 +149,13 @@ def _all_arguments() -> set[str]:
     return set().union(*map(_signature, _classes()))
 
 
-def _signature(cls: type[Optimizer]) -> set[str]:
+def _signature(cls: type[Optimizer]) -> frozenset[str]:
     """Return the names of the arguments of a class and of its bases."""
-    bases = cls.__mro__[: cls.__mro__.index(Optimizer)]
-    names = {name for base in bases for name in inspect.signature(base).parameters}
-    return names - {"params", "args", "kwargs"}
+    if cls not in _signatures:
+        bases = cls.__mro__[: cls.__mro__.index(Optimizer)]
+        names = {name for base in bases for name in inspect.signature(base).parameters}
+        _signatures[cls] = frozenset(names - {"params", "args", "kwargs"})
+    return _signatures[cls]
 
 
 def _classes() -> Iterator[type[Optimizer]]:

@@ -1,9 +1,10 @@
 """Retention: which checkpoints somebody may still need, so that the others can go.
 
 By ancestry, never by age: a checkpoint is kept while its trial may become a parent, is the parent
-of an unfinished trial, is the best, or is pinned as a result. A population only gains members or
-replaces them for good, so whoever nobody needs now will not be needed by any trial that is asked
-later. What remains are the workers that were choosing a parent while this was found out.
+of an unfinished trial, is the best or the fittest, or is pinned as a result. A population only
+gains members or replaces them for good, whether its elites stand still or go on training. So
+whoever nobody needs now will not be needed by any trial that is asked later. What remains are the
+workers that were choosing a parent while this was found out.
 
 So garbage goes in two steps. The first marks it, with how many trials had been asked by then. The
 second lets it go, once no trial below that number may still choose it. With nobody choosing, both
@@ -228,7 +229,7 @@ class Retention:
             yield trial
 
     def _alive(self, study: Study) -> Iterator[int]:
-        """Yield those who may be chosen as parents, now or later, and the best."""
+        """Yield those who may be chosen as parents, now or later, the fittest and the best."""
         # Not asked yet: the next trial, whose generation may grow and be bred from, and those that
         # wait in the queue, maybe for long. They breed from what is left of their own parents.
         waiting = (n for n, t in self._unfinished.items() if t.state == TrialState.WAITING)
@@ -236,6 +237,8 @@ class Retention:
         of_generations = {next_generation, *map(self._generations.of, waiting)}
         alive = {*self._history.population(study, next_generation)}
         alive.update(*self._history.newest(study, *(g - 1 for g in of_generations)))
+        if (fittest := self._history.fittest(study, next_generation)) is not None:
+            alive.add(fittest)  # for good, or until a fitter one completes
         yield from (individual.number for individual in alive)
         with suppress(ValueError):  # nothing has completed, or nothing feasible has
             yield study.best_trial.number

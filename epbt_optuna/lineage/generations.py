@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from optuna import Study
 from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna.genome import NumericalDistribution, spread
 from epbt_optuna.lineage.history import History
+from epbt_optuna.population import Individual
 
 __all__ = ["GenerationSummary", "summarize_generations"]
 
@@ -23,6 +26,7 @@ class GenerationSummary(NamedTuple):
 
     What was trained is counted over the generation's own trials; fitness and diversity are those
     of the population M_g alive after it, elites included, as far as its trials have finished.
+    Values are the trials' own, also where the sampler smooths fitness.
 
     Attributes:
         generation: Its number, g.
@@ -73,7 +77,8 @@ def summarize_generations(study: Study) -> list[GenerationSummary]:
 def _summarize(history: History, generation: int) -> GenerationSummary:
     trials = history.of_generation(generation)
     states = Counter(trial.state for trial in trials)
-    population = [history.trials[i.number] for i in history.populations[generation]]
+    alive = [history.trials[individual.number] for individual in history.populations[generation]]
+    population = sorted(alive, key=partial(_rank_key, history.direction), reverse=True)
     values = np.array([trial.values[0] for trial in population], dtype=float)
     with np.errstate(all="ignore"):  # the mean of ∞ and −∞ is NaN, and that is no accident
         mean, median = (
@@ -93,6 +98,10 @@ def _summarize(history: History, generation: int) -> GenerationSummary:
         n_reports=sum(len(trial.intermediate_values) for trial in trials),
         best_trial=population[0].number if population else None,
     )
+
+
+def _rank_key(direction: StudyDirection, trial: FrozenTrial) -> tuple[float, float, int]:
+    return Individual.of(trial, direction).rank_key
 
 
 def _diversity(population: Sequence[FrozenTrial]) -> float:

@@ -21,7 +21,8 @@ def ancestry(study: Study, trial: FrozenTrial | int | None = None) -> list[Froze
     """Return the chain of weights from a founder to `trial`, both included.
 
     The hyperparameters along it are the schedule under which the trial's weights were trained.
-    Elites appear once: they are not trained again (section 5 of the paper).
+    Elites appear once: they are not trained again (section 5 of the paper). With `train_elites`
+    they are, and appear once for each generation of their training.
 
     Args:
         study: A study that a sampler of ours has bred in.
@@ -51,6 +52,7 @@ def lineage_graph(study: Study) -> networkx.DiGraph:
     - `params`: dict;
     - `survives_until`: for COMPLETE trials the last generation after which it is alive, at least
       its own; else None;
+    - `elite`: whether it is its parent, an elite that goes on training (`train_elites`);
     - `best`: whether it is the study's best trial;
     - `in_best_ancestry`: whether it is that one, or one that handed weights down to it.
 
@@ -86,7 +88,8 @@ def lineage_graph(study: Study) -> networkx.DiGraph:
             best=trial is history.best,
             in_best_ancestry=trial.number in history.best_ancestry,
         )
-        parent, mate = _parents(history, trial)
+        parent, mate, is_elite = _origin(history, trial)
+        graph.nodes[trial.number]["elite"] = is_elite
         if parent is not None:
             graph.add_edge(parent, trial.number, kind="weights")
         if mate is not None:
@@ -99,7 +102,7 @@ def lineage_dataframe(study: Study) -> pandas.DataFrame:
     """Return the lineage of a whole study as a table: one row for each trial, by number.
 
     The columns are `number`, `generation`, `state`, `value`, `parent`, `mate`, `survives_until`
-    (nullable integers), `mate_weight` (as in `lineage_graph`), `in_best_ancestry`,
+    (nullable integers), `mate_weight` and `elite` (as in `lineage_graph`), `in_best_ancestry`,
     `datetime_start`, `datetime_complete`, `duration`, and `params_x` for each variable x, named as
     in `optuna.Study.trials_dataframe`.
 
@@ -121,7 +124,7 @@ def lineage_dataframe(study: Study) -> pandas.DataFrame:
 
 
 def _row(history: History, trial: FrozenTrial, names: list[str]) -> dict[str, Any]:
-    parent, mate = _parents(history, trial)
+    parent, mate, is_elite = _origin(history, trial)
     return {
         "number": trial.number,
         "generation": history.generations.of(trial.number),
@@ -131,6 +134,7 @@ def _row(history: History, trial: FrozenTrial, names: list[str]) -> dict[str, An
         "mate": mate,
         "mate_weight": history.mate_weight(trial),
         "survives_until": history.survives_until.get(trial.number),
+        "elite": is_elite,
         "in_best_ancestry": trial.number in history.best_ancestry,
         "datetime_start": trial.datetime_start,
         "datetime_complete": trial.datetime_complete,
@@ -139,6 +143,7 @@ def _row(history: History, trial: FrozenTrial, names: list[str]) -> dict[str, An
     }
 
 
-def _parents(history: History, trial: FrozenTrial) -> tuple[int | None, int | None]:
+def _origin(history: History, trial: FrozenTrial) -> tuple[int | None, int | None, bool]:
+    """Return a trial's parent and mate, and whether it is its parent, trained on."""
     lineage = history.lineage(trial)
-    return (None, None) if lineage is None else (lineage.parent, lineage.mate)
+    return (None, None, False) if lineage is None else (lineage.parent, lineage.mate, lineage.elite)

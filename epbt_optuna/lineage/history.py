@@ -15,7 +15,13 @@ from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna.checkpoints.mixed import Mixed
 from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
 from epbt_optuna.checkpoints.reports import Report, reports_of
-from epbt_optuna.population import Generations, Individual, Lineage, Population, next_population
+from epbt_optuna.population import (
+    Generations,
+    Lineage,
+    Population,
+    SmoothedFitness,
+    next_population,
+)
 
 __all__ = ["History"]
 
@@ -74,15 +80,21 @@ class History:
     @cached_property
     def populations(self) -> tuple[Population, ...]:
         """M_0, M_1, … of the trials read, the fittest first."""
+        fitness = SmoothedFitness(
+            self.generations.fitness_smoothing,
+            self.direction,
+            self.identity,
+            self.trials.__getitem__,
+        )
         alive: Population = ()
         populations = []
         for generation in range(self.n_generations):
             evaluated = (
-                Individual.of(trial, self.direction)
+                fitness.individual(trial)
                 for trial in self.of_generation(generation)
                 if trial.state == TrialState.COMPLETE
             )
-            alive = next_population(evaluated, alive, self.generations.n_elites)
+            alive = next_population(evaluated, alive, self.generations.n_standing)
             populations.append(alive)
         return tuple(populations)
 

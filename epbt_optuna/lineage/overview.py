@@ -29,6 +29,7 @@ def facts(study: Study) -> list[tuple[str, str]]:
     """
     history = History.of(study)
     p, k = history.generations.population_size, history.generations.n_elites
+    elites = "elites that go on training" if history.generations.train_elites else "elites"
     states = Counter(_WORDS.get(trial.state.name, "waiting") for trial in history.trials)
     last = len(history.of_generation(history.n_generations - 1))
     wanted = len(history.generations.numbers(history.n_generations - 1))
@@ -36,7 +37,7 @@ def facts(study: Study) -> list[tuple[str, str]]:
     n_reports = sum(len(trial.intermediate_values) for trial in history.trials)
     return [
         ("direction", history.direction.name.lower()),
-        ("population", f"{p} individuals, {k} of them elites"),
+        ("population", f"{p} individuals, {k} of them {elites}"),
         ("generations", f"{history.n_generations}{progress}"),
         (
             "trials",
@@ -45,6 +46,7 @@ def facts(study: Study) -> list[tuple[str, str]]:
         ("reports", f"{n_reports:,}"),
         *_times(history),
         *_best(history),
+        *_fittest(history),
     ]
 
 
@@ -101,4 +103,21 @@ def _best(history: History) -> list[tuple[str, str]]:
             f"trial {best.number} of generation {generation}: {format_number(best.values[0])}",
         ),
         ("its params", params or "none"),
+    ]
+
+
+def _fittest(history: History) -> list[tuple[str, str]]:
+    """Return who is the fittest, where fitness is not the value alone."""
+    smoothing = history.generations.fitness_smoothing
+    everybody = (individual for population in history.populations for individual in population)
+    fittest = max(everybody, key=lambda individual: individual.rank_key, default=None)
+    if not smoothing or fittest is None:
+        return []
+    value = history.trials[fittest.number].values[0]
+    return [
+        (
+            "fittest",
+            f"trial {fittest.number} of generation {history.generations.of(fittest.number)}: "
+            f"{format_number(value)}, its ancestors counted with {smoothing:g}",
+        )
     ]

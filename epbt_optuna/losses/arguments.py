@@ -130,7 +130,7 @@ def check_target(
         )
     shape, kind = list(logits.shape), "probabilities"
     if not target.is_floating_point():
-        del shape[class_dim]
+        shape.pop(class_dim)  # torch 2.5 compiles this, and no `del shape[...]`
         kind = "indices"
     elif ignore_index >= 0:
         raise ValueError(

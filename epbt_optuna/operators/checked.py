@@ -7,15 +7,13 @@ anew without a word: a broken operator would be random search.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
-from operator import is_
 from typing import Any, TypeVar
 
 import numpy as np
 from optuna.distributions import FloatDistribution
 
 from epbt_optuna._internal.checks import name_of
-from epbt_optuna.genome import Genome, broken_rule
+from epbt_optuna.genome import Genome, broken_rule, is_plainly_inside
 from epbt_optuna.operators.crossover import Crossover
 from epbt_optuna.operators.mutation import Mutation
 from epbt_optuna.operators.selection import Exploit, ParentSelection
@@ -70,13 +68,13 @@ def crossed(crossover: Crossover, parent: Genome, mate: Genome, rng: np.random.G
 
 
 def _position(population: Sequence[_T], operator: object, chosen: _T) -> int:
-    try:
-        return list(map(partial(is_, chosen), population)).index(True)
-    except ValueError:
-        raise ValueError(
-            f"{name_of(operator)}, a selection, must return one of the {len(population)} "
-            f"individuals that it was given but returned {chosen!r}."
-        ) from None
+    for position, individual in enumerate(population):  # not `index`, which goes by equality
+        if individual is chosen:
+            return position
+    raise ValueError(
+        f"{name_of(operator)}, a selection, must return one of the {len(population)} individuals "
+        f"that it was given but returned {chosen!r}."
+    )
 
 
 def _checked(
@@ -108,6 +106,8 @@ def _checked(
     params = result.params
     for name, value in params.items():
         distribution = model.distributions[name]
+        if is_plainly_inside(distribution, value):
+            continue
         rule = broken_rule(distribution, value)
         if rule is not None and not any(_has(origin, name, value) for origin in origins):
             raise ValueError(

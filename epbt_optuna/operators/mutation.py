@@ -151,7 +151,7 @@ def _mutate_each(
     rng: np.random.Generator,
 ) -> Genome:
     """Reset or change every variable; by name, since storages return params in any order."""
-    for name in sorted(genome.params.keys() & ordered):
+    for name in sorted(genome.params.keys() & ordered) if ordered else ():
         distribution = genome.distributions[name]
         if not isinstance(distribution, CategoricalDistribution):
             raise ValueError(
@@ -159,9 +159,10 @@ def _mutate_each(
                 f"{distribution}: numbers move along their range anyway."
             )
     params: dict[str, Any] = {}
+    random = rng.random
     for name in sorted(genome.params):
         value, distribution = genome.params[name], genome.distributions[name]
-        if rng.random() < reset_probability:
+        if random() < reset_probability:
             params[name] = draw(distribution, rng)
         elif isinstance(distribution, (FloatDistribution, IntDistribution)):  # faster than a union
             params[name] = change(distribution, value, rng)

@@ -68,9 +68,14 @@ class TournamentSelection:
     def __call__(self, population: Sequence[_T], rng: np.random.Generator) -> _T:
         """Return the winner of one tournament."""
         _require_somebody(population)
-        size = min(self.size, len(population))
-        entrants = rng.choice(len(population), size=size, replace=False, shuffle=False)
-        return population[int(min(entrants.tolist()))]
+        n, size = len(population), min(self.size, len(population))
+        if size > 8 or n > 10_000:
+            winner = rng.choice(n, size, replace=False, shuffle=False).min()
+        else:
+            # The same winner by the same random numbers, several times faster. NumPy's way is
+            # Floyd's: where a number comes twice, `last` takes its place, which is never the least.
+            winner = min(rng.integers(last + 1) for last in range(n - size, n))
+        return population[int(winner)]
 
     def win_probabilities(self, population_size: int) -> list[float]:
         """Return the probability that one tournament selects each rank, the fittest first.

@@ -6,15 +6,15 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from optuna import Study
 
-from epbt_optuna._internal.checks import check_integer, check_number
+from epbt_optuna._internal.checks import check_integer, check_number, checked_catch
 from epbt_optuna._internal.optuna_loop import is_optimizing, optimizing, set_stop
-from epbt_optuna.parallel.devices import make_slots
+from epbt_optuna.parallel.devices import Slot, make_slots
 from epbt_optuna.parallel.driver import Callback, Driver
+from epbt_optuna.parallel.engines.fork_server import can_fork
 from epbt_optuna.parallel.engines.processes import Processes, check_not_imported
 from epbt_optuna.parallel.engines.protocol import Engine
 from epbt_optuna.parallel.engines.threads import Threads
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["optimize"]
 
 EngineName = Literal["process", "ray", "thread"]
+StartMethod = Literal["forkserver", "spawn"]
 
 
 def optimize(
@@ -43,6 +44,7 @@ def optimize(
     workers_per_device: int = 1,
     barrier: bool = True,
     engine: EngineName = "process",
+    start_method: StartMethod | None = None,
     ray_options: Mapping[str, Any] | None = None,
     callbacks: Iterable[Callback] | None = None,
     catch: Iterable[type[Exception]] | type[Exception] = (),
@@ -75,10 +77,14 @@ def optimize(
         barrier: True: Algorithm 1 to the letter, a generation begins when the last one has
             finished. False: no worker ever idles, and offspring breed from those of the last
             generation that have finished.
-        engine: `"process"`: spawned processes on this machine. A worker that dies fails its
-            trial and is replaced; one whose trials fail twice in a row, too. `"thread"`: threads,
-            for objectives that wait or compute outside of Python's lock. `"ray"`: tasks on a Ray
-            cluster.
+        engine: `"process"`: processes on this machine. A worker that dies fails its trial and is
+            replaced; one whose trials fail twice in a row, too. `"thread"`: threads, for objectives
+            that wait or compute outside of Python's lock. `"ray"`: tasks on a Ray cluster.
+        start_method: How processes start. `"spawn"`: each imports everything. `"forkserver"`: a
+            process that has imported NumPy, torch and the like, as far as this one has, forks them;
+            each then imports the script. Nothing of the script's is shared, and functions that were
+            registered with `atexit` are not called. Default: `"forkserver"` on Linux where all
+            devices are the CPU, else `"spawn"`.
         ray_options: Resources of a trial on Ray, such as `{"num_gpus": 0.25}`.
         callbacks: Called in this process with the study and each finished trial, one at a time.
         catch: Exceptions of the objective that fail their trial but do not end the run.
@@ -110,20 +116,21 @@ def optimize(
         check_number("timeout", timeout, at_least=0)
     queue = TrialQueue(study, n_trials, n_generations)
     make_engine = _engine_maker(
-        engine, workers, devices, workers_per_device, ray_options, queue.n_trials
+        engine, workers, devices, workers_per_device, start_method, ray_options, queue.n_trials
     )
     deadline = math.inf if timeout is None else time.monotonic() + timeout
-    work = Work(study, objective, _checked_catch(catch))
+    work = Work(study, objective, checked_catch(catch))
     if queue.is_done:
         return
     set_stop(study, False)
-    with Interrupts() as interrupts, optimizing(study):
+    with (
+        Interrupts() as interrupts,
+        optimizing(study),
+        closing(Progress(study, queue.n_trials, show_progress_bar)) as progress,
+    ):
         with interrupts.let_through():  # workers may take a while to start
-            running = make_engine(work)
-        with (
-            closing(running),
-            closing(Progress(study, queue.n_trials, show_progress_bar)) as progress,
-        ):
+            running = make_engine(work, progress)
+        with closing(running):
             Driver(
                 study,
                 running,
@@ -141,20 +148,26 @@ def _engine_maker(
     workers: int | None,
     devices: Sequence[str | torch.device] | None,
     workers_per_device: int,
+    start_method: StartMethod | None,
     ray_options: Mapping[str, Any] | None,
     n_trials: int,
-) -> Callable[[Work], Engine]:
+) -> Callable[[Work, Progress], Engine]:
     """Check what says which workers there are to be, and return what makes them.
 
     No more are made than there are trials.
     """
     if name not in get_args(EngineName):
         raise ValueError(f"`engine` must be one of {get_args(EngineName)} but got {name!r}.")
+    if name != "process" and start_method is not None:
+        raise ValueError(f"`start_method` is for engine='process' but `engine` is {name!r}.")
     if name != "ray":
         if ray_options is not None:
             raise ValueError(f"`ray_options` are for engine='ray' but `engine` is {name!r}.")
         slots = make_slots(workers, devices, workers_per_device)[:n_trials]
-        return partial(Threads if name == "thread" else Processes, slots=slots)
+        if name == "thread":
+            return lambda work, _: Threads(work, slots)
+        forks = _is_to_fork(start_method, slots)
+        return lambda work, progress: Processes(work, slots, progress.show_start, forks=forks)
     if devices is not None or workers_per_device != 1:
         raise ValueError(
             "`devices` and `workers_per_device` are not for engine='ray', where Ray gives each "
@@ -164,7 +177,21 @@ def _engine_maker(
         check_integer("workers", workers, at_least=1)
     from epbt_optuna.parallel.engines.ray import RayTasks  # Ray is an extra
 
-    return partial(RayTasks, workers=workers, ray_options=ray_options)
+    return lambda work, _: RayTasks(work, workers=workers, ray_options=ray_options)
+
+
+def _is_to_fork(start_method: StartMethod | None, slots: Sequence[Slot]) -> bool:
+    if start_method is not None and start_method not in get_args(StartMethod):
+        raise ValueError(
+            f"`start_method` must be one of {get_args(StartMethod)} or None but got "
+            f"{start_method!r}."
+        )
+    if start_method == "forkserver" and not can_fork(slots):
+        raise ValueError(
+            "`start_method` must be 'spawn' or None elsewhere than on Linux, and with devices "
+            f"other than the CPU, but got {start_method!r}."
+        )
+    return start_method != "spawn" and can_fork(slots)
 
 
 def _check_place(study: Study) -> None:
@@ -190,13 +217,3 @@ def _check_amount(study: Study, n_trials: int | None, n_generations: int | None)
             "`n_generations` is for studies whose sampler is an EPBTSampler or a PBTSampler but "
             f"this one's is a {type(study.sampler).__name__}: use `n_trials`."
         )
-
-
-def _checked_catch(
-    catch: Iterable[type[Exception]] | type[Exception],
-) -> tuple[type[Exception], ...]:
-    types: tuple[Any, ...] = tuple(catch) if isinstance(catch, Iterable) else (catch,)
-    for kind in types:
-        if not isinstance(kind, type) or not issubclass(kind, Exception):
-            raise TypeError(f"`catch` must name subclasses of Exception but got {kind!r}.")
-    return types

@@ -51,6 +51,11 @@ class Progress:
             for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
                 self._note_best(trial)
 
+    def show_start(self, n_ready: int, n_workers: int) -> None:
+        """Show how many workers are ready: their imports may take many seconds."""
+        starts = n_ready < n_workers
+        self._bar.set_description(f"{n_ready} of {n_workers} workers ready" if starts else "")
+
     def update(self, trial: FrozenTrial, generation: int | None) -> None:
         """Count a finished trial, of this generation if the sampler has any."""
         self._log.update(trial, generation)

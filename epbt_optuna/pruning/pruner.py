@@ -21,6 +21,7 @@ from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import read_trial
 from epbt_optuna._internal.per_study import PerStudy
 from epbt_optuna._internal.text import get_logger
+from epbt_optuna.population import SmoothedFitness
 from epbt_optuna.pruning.reports import Reports
 from epbt_optuna.pruning.standing import Standing
 from epbt_optuna.samplers.generation import GenerationSampler
@@ -53,13 +54,17 @@ class EPBTPruner(BasePruner):
     2. A sibling counts with what it had reported by then, whatever became of it since. One that
        was pruned or failed earlier is less fit.
     3. An elite counts with its fitness, which the individual has to beat at its end. What the
-       elite itself reported is no measure: its weights were a generation younger then.
+       elite itself reported is no measure: its weights were a generation younger then. One that
+       goes on training (`train_elites`) is a sibling like any other.
     4. Of siblings that have not come so far, any number may turn out to be fitter. After a of m
        siblings were, j of u others are with probability C(a + j, j) · C(m − a + u − j, u − j) /
        C(m + u + 1, u): every order of equals is as likely as another.
     5. The sampler says what each rank leaves. With `EPBTSampler` and tournaments of t, rank r of
        p expects (p − k) · C(p − r, t − 1) / C(p, t) offspring, and itself if r ≤ k. With
        `PBTSampler` the least fit quarter is replaced, and leaves nobody.
+
+    Where the sampler smooths fitness, all of this is smoothed: what somebody reported counts as it
+    would if it were the value in the end.
 
     Ranks are those of the population as if nobody were pruned, so pruning does not feed on
     itself. After the last report nobody is pruned for want of a future: no training is left to
@@ -139,6 +144,7 @@ class EPBTPruner(BasePruner):
         self._n_min_trials = n_min_trials
         self._min_survivors = min_survivors
         self._finished = PerStudy(_nothing_kept)
+        self._smoothed = PerStudy(_nothing_known)
         self._sampler = None if sampler is None else _require_ours("sampler", sampler)
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
@@ -165,7 +171,10 @@ class EPBTPruner(BasePruner):
         sampler = self._sampler or _require_ours("study.sampler", study.sampler)
         identity = StudyIdentity.of(study)
         finished = self._finished(study, identity)
-        reports = Reports(study.direction, identity, partial(_read_one, study, finished), trial)
+        smoothing = sampler.generations.fitness_smoothing
+        read, known = partial(_read_one, study, finished), self._smoothed(study, identity)
+        fitness = SmoothedFitness(smoothing, study.direction, identity, read, known)
+        reports = Reports(fitness, trial)
         if reports.n_reports <= self._n_warmup_steps:
             return None
         standing = self._standing(study, trial, sampler, finished, reports)
@@ -195,7 +204,7 @@ class EPBTPruner(BasePruner):
             return None
         individuals = sampler.get_individuals(study, generation - 1)
         parents = list(_read(study, finished, [individual.number for individual in individuals]))
-        elites = parents[: sampler.n_elites]
+        elites = parents[: sampler.generations.n_standing]
         gains = reports_at.gains([*siblings, *parents])
         if len(gains) < self._n_min_trials:
             return None
@@ -232,6 +241,10 @@ def _read(
 
 def _read_one(study: Study, finished: dict[int, FrozenTrial], number: int) -> FrozenTrial | None:
     return next(_read(study, finished, [number]), None)
+
+
+def _nothing_known(_: Study) -> dict[int, float]:
+    return {}
 
 
 def _nothing_kept(_: Study) -> dict[int, FrozenTrial]:

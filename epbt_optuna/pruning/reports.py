@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.attrs import AttrError, pass_over
-from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import constraints_of
 from epbt_optuna.checkpoints.reports import reports_of
+from epbt_optuna.population import SmoothedFitness
 
 __all__ = ["Reports"]
 
@@ -21,23 +21,16 @@ class Reports:
 
     A network that a retry goes on with has been trained before: those reports count.
 
+    Where the sampler smooths fitness, what was reported counts as it would at the end of its
+    trial: mixed with what the trial's parent is worth.
+
     Args:
-        direction: The study's direction.
-        identity: The study's identity.
-        read: Returns a trial of the study by its number.
+        fitness: The fitness that the sampler's selection goes by.
         trial: The trial whose reports until now say how many.
     """
 
-    def __init__(
-        self,
-        direction: StudyDirection,
-        identity: StudyIdentity,
-        read: Callable[[int], FrozenTrial | None],
-        trial: FrozenTrial,
-    ) -> None:
-        self._direction = direction
-        self._identity = identity
-        self._read = read
+    def __init__(self, fitness: SmoothedFitness, trial: FrozenTrial) -> None:
+        self._fitness = fitness
         self._values: dict[int, list[float]] = {}
         self.n_reports = len(self._values_of(trial))
 
@@ -47,7 +40,7 @@ class Reports:
 
     def own(self, trial: FrozenTrial) -> float:
         """Return what a trial had reported by then, whether or not it is feasible."""
-        return self._fitness(self._values_of(trial)[self.n_reports - 1])
+        return self._of(trial, self._values_of(trial)[self.n_reports - 1])
 
     def report(self, trial: FrozenTrial) -> float:
         """Return what a trial that it is compared with had reported by then."""
@@ -55,12 +48,12 @@ class Reports:
 
     def final(self, trial: FrozenTrial) -> float:
         """Return the fitness of a COMPLETE trial."""
-        return -math.inf if _is_infeasible(trial) else self._fitness(trial.values[0])
+        return -math.inf if _is_infeasible(trial) else self._of(trial, trial.values[0])
 
     def gains(self, trials: Sequence[FrozenTrial]) -> list[float]:
         """Return by how much COMPLETE trials that were trained on from there had improved."""
         gains = [
-            self._fitness(trial.values[0]) - self.own(trial)
+            self._of(trial, trial.values[0]) - self.own(trial)
             for trial in trials
             if trial.state == TrialState.COMPLETE and len(self._values_of(trial)) > self.n_reports
         ]
@@ -70,7 +63,7 @@ class Reports:
         """Return the values that were reported of a trial's network, in order."""
         if trial.number not in self._values:
             try:
-                reports = reports_of(trial, self._identity, self._read)
+                reports = reports_of(trial, self._fitness.identity, self._fitness.read)
                 values = [report.value for report in reports]
             except AttrError as error:  # no reason to end a run: its own reports remain
                 pass_over(str(error))
@@ -78,10 +71,11 @@ class Reports:
             self._values[trial.number] = values
         return self._values[trial.number]
 
-    def _fitness(self, value: float) -> float:
+    def _of(self, trial: FrozenTrial, value: float) -> float:
         if math.isnan(value):
             return -math.inf
-        return value if self._direction == StudyDirection.MAXIMIZE else -value
+        maximize = self._fitness.direction == StudyDirection.MAXIMIZE
+        return self._fitness.smoothed(trial, value if maximize else -value)
 
 
 def _is_infeasible(trial: FrozenTrial) -> bool:

@@ -37,7 +37,7 @@ class EPBTSampler(GenerationSampler):
     parent, another its mate, both genomes are mutated and crossed over. The objective takes the
     parent's weights from a `CheckpointStore`, trains for a while, and returns the fitness.
     The k fittest individuals survive each generation as they are: they are neither trained nor
-    evaluated again.
+    evaluated again, unless `train_elites` says so.
 
     PRUNED and FAILED trials use up their number but never breed. Enqueued trials keep their
     fixed params and inherit everything else. Constraints set with `trial.set_constraint` come
@@ -54,6 +54,15 @@ class EPBTSampler(GenerationSampler):
         crossover: ξ, combines the two mutated genomes. The paper swaps variables between the
             members of its parent set; here the mate is selected by τ as well, from everybody
             but the parent.
+        train_elites: Whether elites go on training. Then every generation has p trials, and the
+            first k of them continue the k fittest of the last one, with their own genomes and
+            weights, and without a mate; a population is one generation's trials alone. With
+            workers that wait for nobody an elite may be continued twice. One that is pruned or
+            fails is lost, as any trial is. Default: the paper, whose elites stand still.
+        fitness_smoothing: β, in [0, 1). Parents and elites are selected by (1 − β)·value + β·(the
+            parent's smoothed value), so that one lucky evaluation does not crown;
+            `sampler.fittest(study)` is the winner by it. A founder's is its value, and so is that
+            of an individual where either is not finite. Default: 0, the paper.
         feasible: A predicate on params, such as `functools.partial(is_trainable, n_classes=10)`:
             an offspring that fails it is bred again, up to 100 times, then taken with a
             warning. Founders are held to it when `search_space` is given.
@@ -70,15 +79,17 @@ class EPBTSampler(GenerationSampler):
         seed: A non-negative integer makes the run reproducible. Default: fresh entropy.
 
     Raises:
-        TypeError: A number, an operator, `feasible`, `initial_sampler`, `search_space` or
-            `inherited` is of the wrong type, or an operator or `feasible` takes other arguments.
-        ValueError: `population_size` is below 2, `n_elites` is not in [0, p − 1], a tournament
-            is larger than the population, `seed` is negative, or `inherited` names a variable that
-            `search_space` lacks. When used: the study has more than one objective or was begun
-            with other generations, an operator returns what its protocol excludes (the message
-            names it), `search_space` leads to a value that the objective excludes, `inherited`
-            names a variable that no trial has, or another sampler or a changed range lets an
-            offspring have another value of one.
+        TypeError: A number, an operator, `train_elites`, `feasible`, `initial_sampler`,
+            `search_space` or `inherited` is of the wrong type, or an operator or `feasible` takes
+            other arguments.
+        ValueError: `population_size` is below 2, `n_elites` is not in [0, p − 1],
+            `fitness_smoothing` is not in [0, 1), a tournament is larger than the population,
+            `seed` is negative, or `inherited` names a variable that `search_space` lacks. When
+            used: the study has more than one objective or was begun with another
+            `population_size`, `n_elites`, `train_elites` or `fitness_smoothing`, an operator
+            returns what its protocol excludes (the message names it), `search_space` leads to a
+            value that the objective excludes, `inherited` names a variable that no trial has, or
+            another sampler or a changed range lets an offspring have another value of one.
 
     Example:
         ```python
@@ -101,6 +112,8 @@ class EPBTSampler(GenerationSampler):
         selection: ParentSelection = TournamentSelection(),
         mutation: Mutation = GaussianMutation(),
         crossover: Crossover = UniformCrossover(),
+        train_elites: bool = False,
+        fitness_smoothing: float = 0.0,
         feasible: Feasible | None = None,
         initial_sampler: BaseSampler | None = None,
         search_space: Mapping[str, BaseDistribution] | None = None,
@@ -110,7 +123,7 @@ class EPBTSampler(GenerationSampler):
         check_integer("population_size", population_size, at_least=2)
         n_elites = population_size // 2 if n_elites is None else n_elites
         super().__init__(
-            Generations(population_size, n_elites),
+            Generations(population_size, n_elites, train_elites, fitness_smoothing),
             EPBT(population_size, selection, mutation, crossover),
             feasible=feasible,
             initial_sampler=initial_sampler,
@@ -186,7 +199,7 @@ def ask_generation(
         fixed_distributions: The variables to suggest, as for `optuna.Study.ask`.
 
     Returns:
-        The trials, by number. Generation 0 has p, every later one p − k.
+        The trials, by number. Generation 0 has p, every later one p − k, or p with `train_elites`.
 
     Raises:
         TypeError: The study's sampler is another one.

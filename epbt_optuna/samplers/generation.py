@@ -30,6 +30,7 @@ from epbt_optuna._internal.optuna import (
     kept_with,
     make_room,
     read_study_attrs,
+    take_kept,
 )
 from epbt_optuna.checkpoints.misuse import warn_of_misuse
 from epbt_optuna.evolution import Evolution, Feasible
@@ -37,6 +38,7 @@ from epbt_optuna.genome import contains, draw, own_value
 from epbt_optuna.population import Generations, Lineage
 from epbt_optuna.samplers.breeding import Breeding
 from epbt_optuna.samplers.comparing import warn_of_comparing_pruner
+from epbt_optuna.samplers.elites import TrainedElites
 from epbt_optuna.samplers.founders import FounderGenome, Founders, without_stop
 from epbt_optuna.samplers.inherited import Inherited
 from epbt_optuna.samplers.named import NamedVariables
@@ -81,11 +83,26 @@ class GenerationSampler(Populations):
         self._founders = Founders(generations, initial_sampler, search_space)
         self._inherited = Inherited(check_names("inherited", inherited))
         named = {"inherited": self._inherited.names, **evolution.named_variables}
+        self._elites = TrainedElites(generations)
         self._named = NamedVariables(named, self._founders.search_space)
         self._breeding = Breeding(evolution, self._founders, feasible, self._inherited)
+        self._recorded_in: StudyIdentity | None = None
         seed = secrets.randbits(128) if seed is None else int(seed)
         n_words = max(1, math.ceil(seed.bit_length() / 32))
         self._seed_words = [seed >> 32 * i & 0xFFFFFFFF for i in range(n_words)]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What it was made with, by the argument; the seed too where it was drawn."""
+        return {
+            **vars(self._generations),
+            **vars(self._evolution),
+            "feasible": self._breeding.feasible,
+            "initial_sampler": self._founders.initial_sampler,
+            "search_space": self._founders.search_space or None,
+            "inherited": tuple(self._inherited.names) or None,
+            "seed": sum(word << 32 * i for i, word in enumerate(self._seed_words)),
+        }
 
     # Optuna's hooks, in the order in which a trial meets them
 
@@ -127,9 +144,10 @@ class GenerationSampler(Populations):
     ) -> dict[str, Any]:
         """Breed the genome from parent and mate, or draw a founder's, until it is feasible."""
         check_one_objective(self, study)
-        rng = self._rng(trial.number, _BREED)
+        # A generator that has bred is used up: who asks again needs one that begins anew.
+        rng = take_kept(trial, "rng") or self._rng(trial.number, _BREED)
         genome = self._breeding.genome(self, study, trial, search_space, rng)
-        keep_with(trial, genome)
+        keep_with(trial, genome=genome)
         params = {} if genome is None else genome.params
         return {
             name: params[name] if name in params else self._draw(trial, name, distribution)
@@ -150,9 +168,9 @@ class GenerationSampler(Populations):
         space that has changed.
         """
         check_one_objective(self, study)
-        if (genome := kept_with(trial, _NOT_SAMPLED)) is _NOT_SAMPLED:
+        if (genome := kept_with(trial, "genome", _NOT_SAMPLED)) is _NOT_SAMPLED:
             self.sample_relative(study, trial, {})  # a sampler around ours uses other objects
-            genome = kept_with(trial, None)
+            genome = kept_with(trial, "genome")
         if genome is not None and param_name in genome.params:
             value = genome.params[param_name]
             if isinstance(genome, FounderGenome):
@@ -184,18 +202,23 @@ class GenerationSampler(Populations):
         check_one_objective(self, study)
         study_attrs = read_study_attrs(study)
         identity = StudyIdentity.drawn(study, trial.number, study_attrs)
-        self._generations.record(study, study_attrs)
+        if identity is not self._recorded_in:  # the same one: no attr of the study has changed
+            self._generations.record(study, study_attrs)
+            self._recorded_in = identity
         generation = self._generations.of(trial.number)
         if (initial_sampler := self._founders.sampler_for(trial)) is not None:
             initial_sampler.before_trial(without_stop(study), trial)
         self._founders.warn_of_unused(study, trial)
         lineage = Lineage(trial.number, generation)
         if (retried := retried_lineage(trial, identity)) is not None:
-            lineage = replace(lineage, parent=retried.parent, mate=retried.mate)
+            lineage = replace(retried, generation=generation)
         else:
             lineage = choose_in_time(partial(self._select, study, trial, identity, lineage))
         LINEAGE.write_to_trial(study, trial, lineage.record(identity.token))
         make_room(trial)
+        # Just behind the one for selection: later, NumPy's code is out of the processor's caches,
+        # and a generator takes twice as long.
+        keep_with(trial, lineage=lineage, rng=self._rng(trial.number, _BREED))
 
     def _select(
         self, study: Study, trial: FrozenTrial, identity: StudyIdentity, founder: Lineage
@@ -209,7 +232,8 @@ class GenerationSampler(Populations):
         if not population:
             return founder
         rng = self._rng(number, _SELECT)
-        lineage = self._evolution.select(number, generation, population, rng)
+        lineage = self._elites.continued(study, trial, identity, founder, population)
+        lineage = lineage or self._evolution.select(number, generation, population, rng)
         if lineage.parent is None or not any(self._named.settings.values()):
             return lineage
         parent = read_genome(study, lineage.parent)

@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial
 
 from epbt_optuna._internal.attrs import LINEAGE, AttrError, pass_over
 from epbt_optuna._internal.identity import StudyIdentity
-from epbt_optuna._internal.optuna import read_system_attrs, read_trial
+from epbt_optuna._internal.optuna import kept_with, read_system_attrs, read_trial
 from epbt_optuna.genome import Genome
 from epbt_optuna.population import Lineage
 
@@ -46,9 +46,11 @@ def retried_lineage(trial: FrozenTrial, identity: StudyIdentity) -> Lineage | No
 
 def parent_space(study: Study, trial: FrozenTrial) -> ParentSpace | None:
     """Return the parent's numbers; None for a founder, and for a trial that was not asked."""
-    is_there = LINEAGE.key in trial.system_attrs  # else `before_trial` saw another copy of it
-    attrs = trial.system_attrs if is_there else read_system_attrs(study, trial)
-    lineage = Lineage.recorded(trial.number, attrs)
+    lineage: Lineage | None = kept_with(trial, "lineage")
+    if lineage is None:  # another process asked it, or `before_trial` saw another copy of it
+        is_there = LINEAGE.key in trial.system_attrs
+        attrs = trial.system_attrs if is_there else read_system_attrs(study, trial)
+        lineage = Lineage.recorded(trial.number, attrs)
     if lineage is None or lineage.parent is None:
         return None
     return ParentSpace(lineage, read_genome(study, lineage.parent))

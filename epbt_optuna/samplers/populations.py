@@ -9,7 +9,7 @@ from optuna import Study
 from optuna.samplers import BaseGASampler
 from optuna.trial import FrozenTrial, TrialState
 
-from epbt_optuna._internal.checks import check_integer
+from epbt_optuna._internal.checks import check_integer, check_one_objective
 from epbt_optuna._internal.per_study import PerStudy
 from epbt_optuna.evolution import Evolution
 from epbt_optuna.population import Generations, Population, PopulationHistory
@@ -43,7 +43,7 @@ class Populations(BaseGASampler):
 
     @property
     def n_elites(self) -> int:
-        """Individuals that survive a generation, k."""
+        """Individuals that survive a generation, k, as they are or trained on."""
         return self._generations.n_elites
 
     def n_trials(self, n_generations: int, study: Study | None = None) -> int:
@@ -51,7 +51,8 @@ class Populations(BaseGASampler):
 
         Args:
             n_generations: Generations to run, counting generation 0, as the paper does: its 25
-                generations of 40 with 20 elites are 40 + 24·20 = 520 trials.
+                generations of 40 with 20 elites are 40 + 24·20 = 520 trials. With
+                `train_elites` every generation has p.
             study: A study that may have trials already. Those that were asked, whatever became
                 of them, are not run again; enqueued ones still are.
 
@@ -98,6 +99,30 @@ class Populations(BaseGASampler):
         """
         return [read_existing(study, i.number) for i in self.get_individuals(study, generation)]
 
+    def fittest(self, study: Study) -> FrozenTrial:
+        """Return the fittest of all COMPLETE trials of a study, as selection sees them.
+
+        That is the winner where fitness is smoothed; `study.best_trial` has the greatest value,
+        which may be one lucky evaluation. Without smoothing both are the same, but of equals this
+        is the newest, and where none is feasible, the one that violates its constraints least.
+
+        Args:
+            study: A study that this sampler breeds in, or could go on with.
+
+        Raises:
+            ValueError: No trial is COMPLETE. The study has several objectives, or was begun with
+                other generations.
+        """
+        check_one_objective(self, study)
+        self._generations.record(study, dry_run=True)
+        last = self._generations.of(len(study.get_trials(deepcopy=False)))
+        fittest = self._history(study).fittest(study, last)
+        if fittest is None:
+            raise ValueError(
+                f"Study {study.study_name!r} has no fittest trial: none of its trials is COMPLETE."
+            )
+        return read_existing(study, fittest.number)
+
     def get_individuals(self, study: Study, generation: int) -> Population:
         """Return M_g as selection sees it, without reading the trials again; else as above."""
         return self._history(study).population(study, generation)
@@ -110,7 +135,8 @@ class Populations(BaseGASampler):
         """Return what each rank of a population leaves in the next one, the fittest first.
 
         The number of offspring that an individual of this rank can expect to be the parent of,
-        and itself where it survives as an elite. The mean over a whole population is 1.
+        and itself where it survives as an elite, trained on or not. The mean over a whole
+        population is 1.
 
         Args:
             population_size: How many are alive. Default: the whole population, p.

@@ -12,7 +12,7 @@ from epbt_optuna._internal.text import printable
 from epbt_optuna.lineage.history import History
 from epbt_optuna.lineage.overview import GENERATION_COLUMNS, facts, generation_rows
 
-__all__ = ["save_to_dashboard"]
+__all__ = ["plain", "save_to_dashboard"]
 
 _LINEAGE_ID, _SCHEDULE_ID = "epbt-lineage", "epbt-schedule"
 _HEADING = "## Population"
@@ -66,7 +66,7 @@ def _note(study: Study) -> str:
     return "\n\n".join(
         [
             _HEADING,
-            "\n".join(f"- {name}: {_plain(text)}" for name, text in facts(study)),
+            "\n".join(f"- {name}: {plain(text)}" for name, text in facts(study)),
             _markdown_table(GENERATION_COLUMNS, generation_rows(study)),
         ]
     )
@@ -77,6 +77,6 @@ def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> st
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Return a text, which may have names of the user's, so that Markdown leaves it as it is."""
     return re.sub(r"([\\`*_\[\]<>|$&~])", r"\\\1", printable(text))

@@ -13,14 +13,11 @@ is terminated last, so one that is not was cut short, and gets what it lacks.
 
 from __future__ import annotations
 
-import tempfile
-import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from functools import partial
 from operator import attrgetter
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from optuna import Study
@@ -31,16 +28,13 @@ from epbt_optuna._internal.optuna import read_trial
 from epbt_optuna._internal.text import get_logger
 from epbt_optuna.checkpoints.records import CheckpointError
 from epbt_optuna.checkpoints.reports import reports_of
-from epbt_optuna.lineage import summarize_generations
 from epbt_optuna.population import Generations
 from epbt_optuna.tracking.experiment import Destination, Experiment
 from epbt_optuna.tracking.models import MODEL_TAG, PARENT_MODEL_TAG, bring_model, link_model
-from epbt_optuna.tracking.pictures import write_artifacts
+from epbt_optuna.tracking.parent import NOTE, ParentRun, child_note
 from epbt_optuna.tracking.runs import (
     TrialRun,
-    generation_run,
     lineage_of,
-    milliseconds,
     started,
 )
 
@@ -50,7 +44,6 @@ if TYPE_CHECKING:
 __all__ = ["Delivery"]
 
 _OWNERS_SECONDS = 60.0  # for so long a trial is left to the process that ran it
-_PAUSE = 20.0  # times what a summary or a set of pictures took, before the next: 5 %
 _UNFINISHED = "RUNNING"  # MLflow's word for a run that is not terminated
 _STARTED = "epbt.started"
 _TAGS = (_STARTED, "mlflow.parentRunId", "epbt.parent_run_id", PARENT_MODEL_TAG, MODEL_TAG)
@@ -94,10 +87,11 @@ class Delivery:
         self._generations = Generations.recorded(study)
         self.experiment = Experiment(study, destination)
         self._client = self.experiment.client
-        self._client.update_run(self.experiment.parent, status=_UNFINISHED)
         self._children: dict[int, _Child] = {}
-        self._due_at = 0.0  # the next generations
-        self._n_undrawn = 0  # generations since the last pictures
+        self.parent = ParentRun(
+            study, destination, self.experiment, self._generations, self._run_of
+        )
+        self.parent.begin()
         self._has_warned = False  # of a copy
 
     # Trials
@@ -128,6 +122,7 @@ class Delivery:
         values, tags = content.values, {}
         parent = self._children.get(-1 if content.parent is None else content.parent)
         if run is None:
+            content.tags.update(self._note(trial, parent))
             run_id = self.experiment.create_child(content, parent and parent.run_id)
         elif run.info.status != _UNFINISHED:
             return
@@ -210,7 +205,10 @@ class Delivery:
                 model = parent.tags.get(MODEL_TAG)
                 if model is not None and model != child.tags.get(PARENT_MODEL_TAG):
                     link_model(self.experiment, child.run_id, model)
-            for tag in wanted.items() - child.tags.items():
+            changed = dict(wanted.items() - child.tags.items())
+            if "epbt.parent_run_id" in changed:
+                changed |= self._note(trial, parent)
+            for tag in changed.items():
                 self._client.set_tag(child.run_id, *tag)
 
     def _parent_of(self, trial: FrozenTrial) -> int:
@@ -218,65 +216,25 @@ class Delivery:
         lineage = lineage_of(trial, self.experiment.identity)
         return -1 if lineage is None or lineage.parent is None else lineage.parent
 
+    def _note(self, trial: FrozenTrial, parent: _Child | None) -> dict[str, str]:
+        """Return a trial's note as a tag; none where no sampler of ours has bred it."""
+        if lineage_of(trial, self.experiment.identity) is None:
+            return {}
+        number = self._parent_of(trial)
+        of = None if number < 0 else read_trial(self._study, number)
+        return {NOTE: child_note(trial, of, self.experiment.id, parent.run_id if parent else "")}
+
+    def _run_of(self, trial: FrozenTrial) -> str | None:
+        """Return the id of a trial's run, whoever brought it; None if it is not there."""
+        if (child := self._children.get(trial.number)) is not None:
+            return child.run_id
+        run = self._find(trial)
+        return None if run is None else str(run.info.run_id)
+
     def _find(self, trial: FrozenTrial) -> Run | None:
         """Look for a trial's run."""
         runs = (r for r in self.experiment.children(trial.number) if _Child.of(r).is_of(trial))
         return min(runs, key=lambda run: str(run.info.run_id), default=None)
-
-    # Generations, pictures, the end
-
-    def end_generation(self, number: int) -> None:
-        """Bring the generations that have ended, if this trial is the last of one.
-
-        Not after each one where they are short: to summarise a study, and to draw it, takes longer,
-        the longer it is. What is left out comes with a later one, or at the end.
-        """
-        generations, start = self._generations, time.monotonic()
-        if generations is None or start < self._due_at:
-            return
-        if number + 1 == generations.n_trials(generations.of(number) + 1):
-            self.bring_generations()
-            if 0 < self._destination.pictures_every <= self._n_undrawn:
-                self.draw()
-            self._due_at = time.monotonic() + _PAUSE * (time.monotonic() - start)
-
-    def bring_generations(self) -> None:
-        """Bring the generations that have ended and are not there."""
-        trials = self._study.get_trials(deepcopy=False)
-        if self._generations is None or not trials:
-            return
-        parent = self.experiment.parent
-        there = {metric.step for metric in self.experiment.history(parent, ["best"])}
-        for summary in summarize_generations(self._study):
-            numbers = self._generations.numbers(summary.generation)
-            n_ended = summary.n_complete + summary.n_pruned + summary.n_failed
-            if summary.generation in there or n_ended != len(numbers):
-                continue
-            best = None if summary.best_trial is None else trials[summary.best_trial]
-            end, keeps_case = _end(trials[n] for n in numbers), self.experiment.keeps_case
-            values, tags = generation_run(summary, best, end, keeps_case=keeps_case)
-            self.experiment.log(parent, values, tags=tags)
-            self._n_undrawn += 1
-
-    def draw(self) -> None:
-        """Bring the pictures and the schedule, as they are now."""
-        if self._generations is not None:
-            self._n_undrawn = 0
-            with tempfile.TemporaryDirectory() as folder:
-                with_pictures = self._destination.pictures_every > 0
-                write_artifacts(self._study, Path(folder), with_pictures=with_pictures)
-                self._client.log_artifacts(self.experiment.parent, folder)
-
-    def end(self) -> None:
-        """Mark the study as finished, unless trials of it are running."""
-        trials = self._study.get_trials(deepcopy=False)
-        if all(trial.state != TrialState.RUNNING for trial in trials):
-            self._client.set_terminated(self.experiment.parent, "FINISHED", _end(trials) or None)
-
-
-def _end(trials: Iterable[FrozenTrial]) -> int:
-    """Return when the last of the trials ended."""
-    return max((milliseconds(trial.datetime_complete) for trial in trials), default=0)
 
 
 def _is_old(trial: FrozenTrial) -> bool:

@@ -12,6 +12,7 @@ import hashlib
 import os
 import random
 import re
+import shlex
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
 
-__all__ = ["Destination", "Experiment", "TrackingError", "absolute", "batches"]
+__all__ = ["Destination", "Experiment", "TrackingError", "absolute", "batches", "page_of"]
 
 _CANDIDATE_SECONDS = 30.0  # after which whoever made a candidate must have died
 _NAME_LENGTH = 250  # of an experiment and a run, which PostgreSQL holds to
@@ -103,8 +104,9 @@ class Experiment:
         """Where a browser, or a person, finds the parent run."""
         uri = _without_password(str(self.client.tracking_uri))
         if uri.startswith("http"):
-            return f"{uri.rstrip('/')}/#/experiments/{self.id}/runs/{self.parent}"
-        return f"{uri}, experiment {self.id}, run {self.parent}"
+            return f"{uri.rstrip('/')}/#{page_of(self.id, self.parent)}"
+        ui = f"`mlflow ui --backend-store-uri {shlex.quote(uri)}`"
+        return f"{ui}, experiment {self.id}, run {self.parent}"
 
     def answers(self) -> bool:
         """Tell whether the server does what it surely can."""
@@ -217,10 +219,13 @@ class Experiment:
         except Exception as error:
             things = [(kind, thing) for kind, some in enumerate(request) for thing in some]
             is_about_one = getattr(error, "error_code", None) in _OF_ONE_THING
-            if not is_about_one or self.client.get_run(run_id).info.lifecycle_stage != "active":
+            run = self.client.get_run(run_id) if is_about_one else None
+            if run is None or run.info.lifecycle_stage != "active":
                 raise
             if len(things) == 1:
                 kind, thing = things[0]
+                if kind == 1 and thing.key in run.data.params:
+                    return  # another process was faster, and params cannot be changed
                 leave_out(f"{('metric', 'param', 'tag')[kind]} {thing.key!r}", str(error)[:300])
                 return
             for part in things[: len(things) // 2], things[len(things) // 2 :]:
@@ -259,6 +264,11 @@ def batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+def page_of(experiment: str, run_id: str) -> str:
+    """Return the page of a run in MLflow 3, where it is among runs and not among GenAI's traces."""
+    return f"/experiments/{experiment}/runs/{run_id}?workflowType=machine_learning"
 
 
 def absolute(uri: str) -> str:

@@ -90,6 +90,7 @@ class MLflowTracker:
         self._destination = Destination(
             uri and absolute(uri), experiment, log_checkpoints, int(pictures_every)
         )
+        self._latest: Worker | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -120,6 +121,20 @@ class MLflowTracker:
                     "`MLflowTracker.sync(study)` delivers what is missing.",
                     error,
                 )
+
+    @property
+    def run_id(self) -> str | None:
+        """The id of the parent run of the latest study; None until the thread has found it."""
+        return self._latest.run_id or None if self._latest else None
+
+    @property
+    def url(self) -> str | None:
+        """The page of this run in a browser; None, too, where MLflow is a database and no server.
+
+        For a database, `mlflow ui --backend-store-uri URI` is such a server.
+        """
+        address = self._latest.address if self._latest else ""
+        return address if address.startswith("http") else None
 
     def close(self) -> None:
         """Wait until everything is in MLflow; a few seconds only where the server is down.
@@ -158,12 +173,12 @@ class MLflowTracker:
         if read_trial(study, 0) is None:
             raise ValueError(f"Study {study.study_name!r} is empty: it has no trials yet.")
         self.close()
-        worker = Worker(study, self._destination, everything=True)
+        self._latest = worker = Worker(study, self._destination, everything=True)
         if not worker.close():
             raise TrackingError(worker.last_warning)
         return worker.address
 
     def _start_worker(self, study: Study) -> Worker:
-        worker = Worker(study, self._destination)
+        self._latest = worker = Worker(study, self._destination)
         self._started.append(worker)
         return worker

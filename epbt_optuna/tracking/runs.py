@@ -1,9 +1,10 @@
-"""What a trial and a generation look like in MLflow: names, values, times. Nothing is sent here."""
+"""What a trial looks like in MLflow: names, values, times. Nothing is sent here."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -11,7 +12,6 @@ from functools import lru_cache
 from posixpath import normpath
 from typing import Any, NamedTuple
 
-from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.attrs import DEVICE, ERROR, Attr, AttrError, pass_over
@@ -19,20 +19,19 @@ from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.text import get_logger
 from epbt_optuna.checkpoints.mixed import Mixed
 from epbt_optuna.checkpoints.reports import Report
-from epbt_optuna.lineage import GenerationSummary
 from epbt_optuna.population import Generations, Lineage
 
 __all__ = [
     "MetricValue",
     "TrialRun",
     "fitted",
-    "generation_run",
     "leave_out",
     "lineage_of",
     "milliseconds",
     "started",
     "text_of",
-    "user_tag",
+    "texts",
+    "user_key",
     "valid_key",
 ]
 
@@ -41,6 +40,7 @@ _KEY_LENGTH = 250
 _PARAM_LENGTH = 6000
 _TAG_LENGTH = 8000
 _MOST_STEPS = 2**63  # of 64 bits
+_OWN_METRICS = r"intermediate_value|fitness(_\d+)?"
 _STATUSES = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 
 
@@ -59,7 +59,7 @@ class MetricValue(NamedTuple):
 class TrialRun(NamedTuple):
     """A finished trial as a run, with times in milliseconds since 1970.
 
-    `tags` are ours, which MLflow takes; `notes` are the user's attrs.
+    `tags` are ours, which MLflow takes; `notes` are the user's attrs that are no numbers.
     """
 
     name: str
@@ -94,16 +94,17 @@ class TrialRun(NamedTuple):
         start = milliseconds(trial.datetime_start or trial.datetime_complete)
         end = milliseconds(trial.datetime_complete)
         name, status = f"trial {trial.number}", _STATUSES[trial.state.name]
-        params = _texts("param", trial.params, lambda v: text_of(str(v), _PARAM_LENGTH))
+        params = texts("param", trial.params, lambda v: text_of(str(v), _PARAM_LENGTH))
         params = {valid_key(k, keeps_case=keeps_case): text for k, text in params.items()}
-        notes = _texts("user attr", trial.user_attrs, text_of)
-        notes = {user_tag(k, keeps_case=keeps_case): text for k, text in notes.items()}
+        said = {k: v for k, v in trial.user_attrs.items() if not _is_number(v)}
+        notes = texts("user attr", said, text_of)
+        notes = {user_key(k, keeps_case=keeps_case): text for k, text in notes.items()}
         lineage = lineage_of(trial, identity)
         parent = None if lineage is None else lineage.parent
         if reports is None:
             reports = [Report(*report) for report in sorted(trial.intermediate_values.items())]
         tags = _tags(trial, generations, identity, lineage)
-        values = _values(trial, reports, start, end)
+        values = _values(trial, reports, start, end, keeps_case=keeps_case)
         return cls(name, status, start, end, parent, params, tags, notes, values)
 
 
@@ -124,7 +125,7 @@ def started(trial: FrozenTrial) -> str:
     return "" if trial.datetime_start is None else trial.datetime_start.isoformat()
 
 
-def _texts(what: str, values: Mapping[str, Any], shown: Callable[[Any], str]) -> dict[str, str]:
+def texts(what: str, values: Mapping[str, Any], shown: Callable[[Any], str]) -> dict[str, str]:
     """Return values as texts, by name, without those that their classes cannot show."""
     texts = {}
     for name, value in values.items():
@@ -165,6 +166,7 @@ def _tags(
         "epbt.generation": generation if lineage is None else lineage.generation,
         "epbt.parent_trial": None if lineage is None else lineage.parent,
         "epbt.mate_trial": None if lineage is None else lineage.mate,
+        "epbt.elite": None if lineage is None else lineage.elite or None,
         "epbt.mate_weight": _mate_weight(trial, identity),
         "epbt.state": trial.state.name,
         "epbt.started": started(trial) or None,
@@ -172,7 +174,7 @@ def _tags(
         "epbt.error": noted(ERROR, "error") if trial.state == TrialState.FAIL else None,
     }
     there = {name: value for name, value in ours.items() if value is not None}
-    return _texts("tag", there, text_of)
+    return texts("tag", there, text_of)
 
 
 def _mate_weight(trial: FrozenTrial, identity: StudyIdentity) -> float | None:
@@ -185,10 +187,17 @@ def _mate_weight(trial: FrozenTrial, identity: StudyIdentity) -> float | None:
     return None if mixed is None else mixed.weight
 
 
+def _is_number(value: object) -> bool:
+    """Tell whether a metric can hold a user's attr: exactly, and MLflow has no infinity."""
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) <= 2**53
+    return isinstance(value, float) and math.isfinite(value)
+
+
 def _values(
-    trial: FrozenTrial, reports: Sequence[Report], start: int, end: int
+    trial: FrozenTrial, reports: Sequence[Report], start: int, end: int, *, keeps_case: bool
 ) -> list[MetricValue]:
-    """Return what the trial reported, and its fitness at the last of these steps.
+    """Return what the trial reported, and its fitness and numbers noted at the last of the steps.
 
     Optuna keeps no time of a report; they are spread evenly over the trial. So whoever delivers
     a trial, and whenever, sends the very same values.
@@ -201,40 +210,18 @@ def _values(
         MetricValue("intermediate_value", value, start + (end - start) * i // len(reports), step)
         for i, (step, value) in enumerate(reports, start=1)
     ]
+    step = reports[-1][0] if reports else 0
     if trial.state == TrialState.COMPLETE:
-        step = reports[-1][0] if reports else 0
         is_single = len(trial.values) == 1
         values += [
             MetricValue("fitness" if is_single else f"fitness_{i}", value, end, step)
             for i, value in enumerate(trial.values)
         ]
-    return values
-
-
-def generation_run(
-    summary: GenerationSummary, best: FrozenTrial | None, end: int, *, keeps_case: bool = True
-) -> tuple[list[MetricValue], dict[str, str]]:
-    """Return what a generation, whose last trial ended then, adds to the parent run.
-
-    The hyperparameters of `best`, the fittest individual alive after it, are `best.<name>`;
-    categories, which are no numbers, are tags.
-    """
-    names = ("best", "mean", "median", "worst", "diversity")
-    values: dict[str, float] = {name: getattr(summary, name) for name in names}
-    values |= {"pruned": summary.n_pruned, "failed": summary.n_failed}
-    values["epochs_trained"] = summary.n_reports
-    tags: dict[str, str] = {}
-    if best is not None:
-        tags["epbt.best_trial"] = str(best.number)
-        for name, value in best.params.items():
-            is_category = isinstance(best.distributions[name], CategoricalDistribution)
-            key = valid_key(f"{'epbt.' * is_category}best.{name}", keeps_case=keeps_case)
-            if is_category:
-                tags[key] = text_of(value)
-            else:
-                values[key] = float(value)
-    step = summary.generation
-    return [MetricValue(key, value, end, step) for key, value in values.items()], tags
+    return values + [
+        MetricValue(user_key(name, keeps_case=keeps_case), float(value), end, step)
+        for name, value in trial.user_attrs.items()
+        if _is_number(value)
+    ]
 
 
 def milliseconds(moment: datetime | None) -> int:
@@ -271,9 +258,9 @@ def _hashed(name: str, shown: str, length: int) -> str:
     return f"{shown[: length - 9]}_{digest}"
 
 
-def user_tag(name: str, *, keeps_case: bool = True) -> str:
-    """Return the name of a user's tag, away from MLflow's names and ours."""
-    is_taken = re.match(r"(user\.)*\.*(mlflow|epbt)\.", name, re.IGNORECASE)
+def user_key(name: str, *, keeps_case: bool = True) -> str:
+    """Return the name of a user's tag or metric, away from MLflow's names and ours."""
+    is_taken = re.match(rf"(user\.)*(\.*(mlflow|epbt)\.|({_OWN_METRICS})$)", name, re.IGNORECASE)
     return valid_key(f"user.{name}" if is_taken else name, keeps_case=keeps_case)
 
 

@@ -49,6 +49,7 @@ _TEMPORARY = (  # MLflow's codes for errors that pass
 )  # fmt: skip
 
 _logger = get_logger("epbt_optuna.tracking")
+_said = get_logger("optuna.epbt_optuna.tracking")  # shown unless Optuna is told to be silent
 
 
 class _GaveUpError(Exception):
@@ -63,7 +64,7 @@ class Worker:
     """
 
     def __init__(self, study: Study, destination: Destination, *, everything: bool = False) -> None:
-        self.address = ""  # of the parent run
+        self.address = self.run_id = ""  # of the parent run; the thread finds it
         self.last_warning = ""
         self._study = study
         self._destination = destination
@@ -134,6 +135,8 @@ class Worker:
     def _open(self) -> None:
         self._delivery = Delivery(self._study, self._destination)
         self.address = self._delivery.experiment.address
+        self.run_id = self._delivery.experiment.parent
+        _said.info(f"{self._study.study_name!r} is brought to MLflow: {self.address}")
 
     def _work(self) -> None:
         delivery = self._delivery
@@ -142,7 +145,7 @@ class Worker:
         while not self._training_ended.is_set() and (number := self._queue.get()) is not None:
             start = time.monotonic()
             self._deliver(number)
-            self._try("generation", lambda _, n=number: delivery.end_generation(n))  # type: ignore[misc]
+            self._try("generation", lambda _, n=number: delivery.parent.end_generation(n))  # type: ignore[misc]
             rest = _REST_SHARE * (time.monotonic() - start)
             self._training_ended.wait(min(rest, _LONGEST_REST_SECONDS))
         # The rest of the queue is not looked for one by one, but by one look at what is missing.
@@ -150,11 +153,11 @@ class Worker:
         while not self._queue.empty():  # nobody else takes from it
             ours.add(-1 if (number := self._queue.get()) is None else number)
         self._bring_missing(ours)
-        self._try("generations", lambda _: delivery.bring_generations())
-        self._try("pictures", lambda _: delivery.draw())
-        self._try("end", lambda _: delivery.end())
+        self._try("generations", lambda _: delivery.parent.bring_generations())
+        self._try("pictures", lambda _: delivery.parent.draw())
+        self._try("end", lambda _: delivery.parent.end())
         of = f"{self._n_delivered} trials of {self._study.study_name!r}"
-        _logger.info(f"{of} are in MLflow: {self.address}")
+        _said.info(f"{of} are in MLflow: {self.address}")
 
     def _bring_missing(self, ours: set[int]) -> None:
         """Make the runs what the study says: none missing, none twice, all with their parents."""
@@ -210,7 +213,7 @@ class Worker:
                     time.sleep(min(pause, 1.0))
             else:
                 if self._is_down:
-                    _logger.info("MLflow at %s works again.", self._destination.where)
+                    _said.info("MLflow at %s works again.", self._destination.where)
                 self._is_down = False
                 return True
 

@@ -22,7 +22,7 @@ class SingleNetwork:
     """One network trained from start to end.
 
     Attributes:
-        loss: A key of `label_noise.STANDARD_LOSSES`.
+        loss: What `losses.make_loss` calls it.
         on_everything: Train on the validation images too, as the paper's first baseline does;
             then nothing is left to stop early on.
     """
@@ -123,6 +123,19 @@ BASELINES: dict[str, Arm] = {
     "tpe": SearchArm("TPE for one θ", "tpe"),
 }
 
+# What others propose for wrong labels, and the name that `losses` has for each.
+ROBUST: dict[str, Arm] = {
+    "symmetric-cross-entropy": SingleNetwork(
+        "Symmetric cross-entropy (SCE)", "symmetric cross-entropy"
+    ),
+    "nce-rce": SingleNetwork("NCE + RCE", "NCE and RCE"),
+    "nce-agce": SingleNetwork("NCE + AGCE", "NCE and AGCE"),
+    "epsilon-softmax-mae": SingleNetwork("CE_ε + MAE (ε-softmax)", "ε-softmax and MAE"),
+    "early-learning": SingleNetwork(
+        "Early-learning regularization (ELR)", "early-learning regularization"
+    ),
+}
+
 METHODS: dict[str, Arm] = {
     "epbt": EPBTArm("EPBT on θ"),
     "epbt-paper": EPBTArm(
@@ -183,9 +196,9 @@ ABLATIONS: dict[str, Arm] = {
     "epbt-normalize": EPBTArm("Gradients normalised", normalize=True),
 }
 
-ARMS: dict[str, Arm] = {**BASELINES, **METHODS, **SAFE, **ABLATIONS}
+ARMS: dict[str, Arm] = {**BASELINES, **ROBUST, **METHODS, **SAFE, **ABLATIONS}
 
-GROUPS = {"core": {**BASELINES, **METHODS}, "safe": SAFE, "ablations": ABLATIONS}
+GROUPS = {"core": {**BASELINES, **METHODS}, "robust": ROBUST, "safe": SAFE, "ablations": ABLATIONS}
 
 
 def arms_named(names: Sequence[str]) -> dict[str, Arm]:

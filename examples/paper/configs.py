@@ -9,7 +9,7 @@ from typing import Literal
 from epbt_optuna import EPBTSampler
 from examples.paper import ExperimentError
 
-NoiseKind = Literal["symmetric", "pair-flip"]
+NoiseKind = Literal["symmetric", "pair-flip", "instance-dependent"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Config:
         n_train: Images to train on; None takes all that are not for validation.
         n_validation: Images to choose on: fitness, and early stopping.
         augment: Whether training images are flipped and shifted at random.
-        noise: How wrong labels come about: any other class, or the next one.
+        noise: How wrong labels come about: any other class, the next one, or one that the image
+            decides, more or less likely by image (see `data.wrong_labels`).
         noise_rate: Share of training and validation labels that are wrong.
         population_size: Individuals in EPBT's populations, p, where half of them are elites.
         n_generations: Generations, generation 0 included.
@@ -84,8 +85,8 @@ CIFAR10 = Config(
 SVHN = Config("svhn-resnet32", "svhn", "resnet32", 30_000, 40)
 
 
-def noisy(config: Config, name: str, noise: NoiseKind = "symmetric") -> Config:
-    return replace(config, name=name, noise=noise, noise_rate=0.4)
+def noisy(config: Config, name: str, noise: NoiseKind = "symmetric", rate: float = 0.4) -> Config:
+    return replace(config, name=name, noise=noise, noise_rate=rate)
 
 
 CONFIGS = {
@@ -94,10 +95,14 @@ CONFIGS = {
         DIGITS,
         noisy(DIGITS, "digits-noisy"),
         noisy(DIGITS, "digits-pair-flip", "pair-flip"),
+        noisy(DIGITS, "digits-pair-flip-20", "pair-flip", 0.2),
+        noisy(DIGITS, "digits-instance", "instance-dependent", 0.3),
         FASHION,
         noisy(FASHION, "fashion-noisy"),
         FASHION_5000,
         noisy(FASHION_5000, "fashion-5000-noisy"),
+        noisy(FASHION_5000, "fashion-5000-pair-flip-20", "pair-flip", 0.2),
+        noisy(FASHION_5000, "fashion-5000-instance", "instance-dependent", 0.3),
         replace(FASHION, name="fashion-cnn", model="cnn"),
         FASHION_RESNET,
         noisy(FASHION_RESNET, "fashion-resnet32-noisy"),

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.error import URLError
 
+import numpy as np
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
@@ -126,7 +127,7 @@ def make_split(config: Config, seed: int, root: Path, device: str = "cpu") -> Sp
         )
     known, rest = order[:n_known], order[n_known:]
     test_pixels, test_labels = images.test or (pixels[rest], labels[rest])
-    noisy = wrong_labels(labels[known], config.noise, config.noise_rate, seed)
+    noisy = wrong_labels(pixels[known], labels[known], config.noise, config.noise_rate, seed)
     normalise = normaliser(pixels[known[:n_train]])
     known_pixels = normalise(pixels[known]).to(device)
     noisy = noisy.to(device)
@@ -143,15 +144,59 @@ def normaliser(pixels: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda others: (others.float() - mean) / variance.sqrt()
 
 
-def wrong_labels(labels: Tensor, kind: NoiseKind, rate: float, seed: int) -> Tensor:
-    """Make a share of the labels wrong: any other class, or the next one (pair-flip)."""
+def wrong_labels(pixels: Tensor, labels: Tensor, kind: NoiseKind, rate: float, seed: int) -> Tensor:
+    """Make a share of the labels wrong.
+
+    - `"symmetric"`: exactly that share, drawn without replacement; each becomes one of the nine
+      other classes, all equally likely.
+    - `"pair-flip"`: exactly that share; each becomes the next class, and the last one the first.
+    - `"instance-dependent"` (Xia et al. 2020, algorithm 2): image i of class y gets a probability
+      q_i to be wrong from N(rate, 0.1²), drawn anew while it is outside of [0, 1]. For each class a
+      matrix W_y of (pixels × classes) is drawn from N(0, 1). With x the pixels, divided by the
+      greatest of all, the label becomes class k ≠ y with probability q_i · softmax(x·W_y)_k, the
+      softmax being over the classes but y. So the share is only near the rate, and images that
+      look alike get the same wrong class.
+
+    Args:
+        pixels: The images, as bytes; only the last kind looks at them.
+        labels: Their classes.
+        kind: One of these.
+        rate: The share, in [0, 1].
+        seed: Decides which.
+    """
     if kind == "symmetric":
         return with_label_noise(labels, rate, n_classes=N_CLASSES, seed=seed)
+    if kind == "instance-dependent":
+        return labels_by_image(pixels, labels, rate, seed)
     generator = torch.Generator().manual_seed(seed)
     wrong = torch.randperm(len(labels), generator=generator)[: round(rate * len(labels))]
     noisy = labels.clone()
     noisy[wrong] = (noisy[wrong] + 1) % N_CLASSES
     return noisy
+
+
+def labels_by_image(pixels: Tensor, labels: Tensor, rate: float, seed: int) -> Tensor:
+    """Draw labels that are wrong with a probability and in a way that the image decides."""
+    if rate == 0:
+        return labels
+    rng = np.random.default_rng(seed)
+    flip = rng.normal(rate, 0.1, len(labels))
+    while (outside := (flip < 0) | (flip > 1)).any():
+        flip[outside] = rng.normal(rate, 0.1, int(outside.sum()))
+    x = pixels.flatten(1).double().numpy()
+    x /= x.max()
+    noisy = labels.numpy().copy()
+    for label in range(N_CLASSES):
+        weights = rng.standard_normal((x.shape[1], N_CLASSES))
+        (own,) = np.nonzero(labels.numpy() == label)
+        scores = x[own] @ weights
+        scores[:, label] = -np.inf
+        odds = np.exp(scores - scores.max(1, keepdims=True))
+        odds *= (flip[own] / odds.sum(1))[:, None]
+        odds[:, label] = 1 - flip[own]
+        chosen = odds.cumsum(1) > rng.random((len(own), 1))
+        noisy[own] = chosen.argmax(1)
+    return torch.from_numpy(noisy)
 
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -7,6 +7,7 @@ import platform
 import shutil
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -18,6 +19,7 @@ from examples.paper.data import make_split
 from examples.paper.evolution import run_evolution
 from examples.paper.outcome import Outcome
 from examples.paper.results import (
+    AnyJob,
     Job,
     Record,
     add_record,
@@ -53,7 +55,7 @@ def run_job(
     shutil.rmtree(folder)
 
 
-def claim(folder: Path, job: Job) -> None:
+def claim(folder: Path, job: AnyJob[Any, Any]) -> None:
     """Make the job's folder, or check that it is this very job's.
 
     Raises:
@@ -87,18 +89,22 @@ def record_of(job: Job, outcome: Outcome, seconds: dict[str, float], device: str
         "digest": job.digest,
         "seed": job.seed,
         "device": device_name(device),
-        "versions": {
-            "epbt_optuna": epbt_optuna.__version__,
-            "numpy": np.__version__,
-            "optuna": optuna.__version__,
-            "python": platform.python_version(),
-            "torch": str(torch.__version__),
-        },
+        "versions": versions(),
         "seconds": {stage: round(spent, 4) for stage, spent in seconds.items()},
         "epochs_trained": outcome.epochs_trained,
         "losses_explored": outcome.losses_explored,
         "curve": [list(point) for point in outcome.curve],
         "ancestry": list(outcome.ancestry),
+    }
+
+
+def versions() -> dict[str, str]:
+    return {
+        "epbt_optuna": epbt_optuna.__version__,
+        "numpy": np.__version__,
+        "optuna": optuna.__version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
     }
 
 

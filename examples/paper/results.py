@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from filelock import FileLock
 
@@ -28,29 +28,43 @@ Record: TypeAlias = dict[str, Any]
 """A line of a result file as read: what `jobs.record_of` makes."""
 
 
+class Named(Protocol):
+    """What every config has, besides being a dataclass."""
+
+    @property
+    def name(self) -> str:
+        """What the command line and the folders call it."""
+
+
+ConfigT = TypeVar("ConfigT", bound=Named)
+ArmT = TypeVar("ArmT")
+
+
 @dataclass(frozen=True)
-class Job:
-    """One arm of one config on one seed.
+class AnyJob(Generic[ConfigT, ArmT]):
+    """One arm of one config on one seed; both are frozen dataclasses.
 
     Attributes:
         config: What is learnt.
-        arm_name: The arm's key in `arms.ARMS`.
+        arm_name: What the command line and the folders call the arm.
         arm: How it is learnt.
         seed: Decides data, wrong labels, weights, batches and evolution.
     """
 
-    config: Config
+    config: ConfigT
     arm_name: str
-    arm: Arm
+    arm: ArmT
     seed: int
 
     @property
     def settings(self) -> dict[str, Any]:
         """All that decides the outcome, but the seed, the device and the versions."""
-        arm = {key: value for key, value in asdict(self.arm).items() if key != "description"}
+        parts: tuple[Any, ...] = (self.config, self.arm)
+        config, arm = map(asdict, parts)
+        del arm["description"]
         settings = {
             "format": FORMAT,
-            "config": asdict(self.config),
+            "config": config,
             "arm": {"name": self.arm_name, "kind": type(self.arm).__name__, **arm},
         }
         settings_as_read: dict[str, Any] = json.loads(json.dumps(settings))
@@ -65,6 +79,13 @@ class Job:
     def name(self) -> str:
         """What messages and the job's folder call it."""
         return f"{self.arm_name}-seed{self.seed}"
+
+
+JobT = TypeVar("JobT", bound=AnyJob[Any, Any])
+
+
+class Job(AnyJob[Config, Arm]):
+    """A job of the paper's experiments."""
 
     @property
     def n_epochs(self) -> int:
@@ -168,7 +189,7 @@ def read_records(path: Path) -> dict[tuple[str, int], Record]:
     return records
 
 
-def check_settings(place: str, found: Any, job: Job) -> None:
+def check_settings(place: str, found: Any, job: AnyJob[Any, Any]) -> None:
     """Raise unless what is in a place was made with the settings that the job has now."""
     if found == job.settings:
         return
@@ -190,7 +211,7 @@ def differences_between(old: Any, new: Any, name: str = "settings") -> list[str]
     return [] if old == new else [f"`{name}` was {old!r} and is {new!r}"]
 
 
-def not_done(jobs: Sequence[Job], path: Path) -> list[Job]:
+def not_done(jobs: Sequence[JobT], path: Path) -> list[JobT]:
     """Return the jobs of a config that its result file lacks.
 
     Raises:

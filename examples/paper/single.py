@@ -7,27 +7,30 @@ from typing import Any
 
 import torch
 
-from examples.label_noise import STANDARD_LOSSES, Loss, Part
+from examples.label_noise import Loss, Part
 from examples.paper.arms import SingleNetwork
+from examples.paper.data import N_CLASSES
+from examples.paper.losses import EarlyLearningRegularization, make_loss
 from examples.paper.outcome import Outcome, Point
 from examples.paper.training import Progress, Workbench, set_sgd
 
 
 def run_single(bench: Workbench, arm: SingleNetwork, folder: Path, progress: Progress) -> Outcome:
-    """Train one network with a standard loss."""
+    """Train one network with a loss that is not evolved."""
     part = None
+    n_samples = len(bench.split.train[1])
     if arm.on_everything:
         (images, labels), (more_images, more_labels) = bench.split.train, bench.split.validation
         part = torch.cat([images, more_images]), torch.cat([labels, more_labels])
-    curve = train_from_scratch(
-        bench, STANDARD_LOSSES[arm.loss], folder / "network.pt", progress, everything=part
-    )
+        n_samples = len(part[1])
+    loss_fn = make_loss(arm.loss, n_samples, N_CLASSES)
+    curve = train_from_scratch(bench, loss_fn, folder / "network.pt", progress, everything=part)
     return Outcome(curve, epochs_trained=len(curve))
 
 
 def train_from_scratch(
     bench: Workbench,
-    loss_fn: Loss,
+    loss_fn: Loss | EarlyLearningRegularization,
     checkpoint: Path,
     progress: Progress,
     *,
@@ -47,10 +50,15 @@ def train_from_scratch(
     network = bench.network(number)
     optimizer = bench.optimizer(network)
     curve: list[Point] = []
+    targets: dict[str, Any] = {}  # what early-learning regularization has seen
+    if isinstance(loss_fn, EarlyLearningRegularization):
+        targets = loss_fn.to(bench.device).state_dict()
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=bench.device, weights_only=True)
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
+        if isinstance(loss_fn, EarlyLearningRegularization):
+            loss_fn.load_state_dict(state["loss"])
         curve = [Point(*point) for point in state["curve"]]
         progress(len(curve))
     part = bench.split.train if everything is None else everything
@@ -65,6 +73,7 @@ def train_from_scratch(
                 {
                     "network": network.state_dict(),
                     "optimizer": optimizer.state_dict(),
+                    "loss": targets,
                     "curve": [tuple(point) for point in curve],
                 },
             )

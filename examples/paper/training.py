@@ -13,6 +13,7 @@ from torch import nn
 from examples.label_noise import Loss, Part, Split
 from examples.paper.configs import Config
 from examples.paper.data import N_CLASSES, augment, shape_of
+from examples.paper.losses import EarlyLearningRegularization
 from examples.paper.models import make_network
 from examples.paper.stopwatch import Stopwatch
 
@@ -78,7 +79,7 @@ class Workbench:
         self,
         network: nn.Module,
         optimizer: torch.optim.Optimizer,
-        loss_fn: Loss,
+        loss_fn: Loss | EarlyLearningRegularization,
         part: Part,
         generator: torch.Generator,
     ) -> None:
@@ -92,7 +93,11 @@ class Workbench:
                 if self.config.augment:
                     inputs = augment(inputs, generator)
                 optimizer.zero_grad()
-                loss_fn(network(inputs), labels[batch]).backward()
+                if isinstance(loss_fn, EarlyLearningRegularization):
+                    loss = loss_fn(network(inputs), labels[batch], batch)
+                else:
+                    loss = loss_fn(network(inputs), labels[batch])
+                loss.backward()
                 optimizer.step()
 
     def validation_accuracy(self, network: nn.Module) -> float:

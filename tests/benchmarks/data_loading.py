@@ -1,22 +1,16 @@
-"""`python -m tests.benchmarks.data_loading`: what a DataLoader costs a network this small.
+"""What a DataLoader costs a small network.
 
 One epoch over CIFAR-shaped random images, augmented and normalised: torchvision's transforms in a
-DataLoader, against `examples.paper`, which cuts and augments whole batches of a tensor on the
-device. Medians; nothing here passes or fails.
+DataLoader, beside `examples.paper`, which cuts and augments whole batches of a tensor.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from statistics import median
-from time import perf_counter
 
 import torch
 from PIL import Image
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812, PyTorch's own name for it
 from torch.utils.data import DataLoader, Dataset
@@ -25,6 +19,8 @@ from torchvision import transforms
 from examples.label_noise import Part
 from examples.paper.data import MAX_SHIFT, augment, normaliser
 from examples.paper.models import make_network
+from tests.benchmarks.measure import figures, interleaved
+from tests.benchmarks.table import Case, Table
 
 BATCH_SIZE = 128
 
@@ -58,50 +54,39 @@ def batches_of_tensors(part: Part) -> Iterator[tuple[Tensor, Tensor]]:
         yield augment(images[batch], generator), labels[batch]
 
 
-def epoch(
-    batches: Callable[[], Iterable[tuple[Tensor, Tensor]]], model: str | None, device: str
-) -> float:
-    """Return the seconds of one epoch: of batches alone, or of training a network on them."""
-    network = None if model is None else make_network(model, (3, 32, 32), 10).to(device)
-    start = perf_counter()
+def epoch(batches: Callable[[], Iterable[tuple[Tensor, Tensor]]], model: str | None) -> None:
+    """Run through an epoch of batches; with a model, train it on them."""
+    network = None if model is None else make_network(model, (3, 32, 32), 10)
     for images, labels in batches():
-        images, labels = images.to(device), labels.to(device)
         if network is not None:
             F.cross_entropy(network(images), labels).backward()
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-    return perf_counter() - start
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--images", type=int, default=5_120)
-    parser.add_argument("--models", nargs="+", default=["cnn"], help="resnet32 for a GPU")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    pixels = torch.randint(256, (options.images, 3, 32, 32), dtype=torch.uint8)
-    labels = torch.randint(10, (options.images,))
-    part = (normaliser(pixels)(pixels).to(options.device), labels.to(options.device))
+def bench_data_loading(quick: bool) -> Table:
+    """Time epochs of batches alone, and of training a small CNN on them."""
+    n_images = 128 if quick else 5_120
+    pixels = torch.randint(256, (n_images, 3, 32, 32), dtype=torch.uint8)
+    labels = torch.randint(10, (n_images,))
+    part = (normaliser(pixels)(pixels), labels)
     ways: dict[str, Callable[[], Iterable[tuple[Tensor, Tensor]]]] = {
         f"DataLoader, {n} workers": partial(
             DataLoader, Pictures(pixels, labels), BATCH_SIZE, shuffle=True, num_workers=n
         )
-        for n in (0, 2)
+        for n in ((0,) if quick else (0, 2))
     }
-    ways["tensors on the device"] = partial(batches_of_tensors, part)
-    title = f"Seconds for an epoch of {options.images:,} augmented images on {options.device}"
-    table = Table(title=title)
-    for heading in ("", "batches alone", *(f"training the {model}" for model in options.models)):
-        table.add_column(heading, justify="right")
-    for name, batches in ways.items():
-        times = [
-            median(epoch(batches, model, options.device) for _ in range(3))
-            for model in (None, *options.models)
-        ]
-        table.add_row(name, *(f"{seconds:.2f}" for seconds in times))
-    Console().print(table)
+    ways["batches of tensors"] = partial(batches_of_tensors, part)
+    cases = []
+    for name, model in (("batches alone", None), ("training a small CNN", "cnn")):
+        calls = {way: partial(epoch, batches, model) for way, batches in ways.items()}
+        times = interleaved(calls, 1 if quick else 5, n_warm=0 if quick else 1)
+        cases.append(Case(name, "s", figures(times)))
+    return Table(
+        f"An epoch of {n_images:,} augmented images of 32 × 32",
+        tuple(cases),
+        over=dict.fromkeys(ways, "batches of tensors"),
+    )
 
 
-if __name__ == "__main__":
-    main()
+BENCHMARKS = {
+    "data-loading": bench_data_loading,
+}

@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.ray_tune`: what a member-iteration costs, beside Ray Tune's PBT.
+"""What a member-iteration costs, beside Ray Tune's PBT.
 
 A member-iteration is one trial here, one iteration of one member there: eight hyperparameters are
 chosen, 470,000 float32 (1.9 MB) are inherited where the algorithm says so, and saved, and the
@@ -15,7 +15,6 @@ disk, and verifies nothing; we do both.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import tempfile
@@ -24,7 +23,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 # Ray Tune reads these when it is imported, and its actors when they start.
 os.environ |= {
@@ -41,26 +40,33 @@ import torch
 from optuna.trial import FrozenTrial
 from ray import tune
 from ray.tune.schedulers import PopulationBasedTraining
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 from tqdm import tqdm
 
 from epbt_optuna import CheckpointStore, PBTSampler
 from epbt_optuna.journal import journal_storage
 from epbt_optuna.parallel import optimize
+from tests.benchmarks.measure import figures
+from tests.benchmarks.table import Case, Table
 
-N_MEMBERS = 20
-N_GENERATIONS = 10
-N_FLOATS = 470_000
+RIVAL = "Ray Tune"
 N_WORKERS = 2
 NAMES = [f"x{i}" for i in range(8)]
+
+
+class Run(NamedTuple):
+    """How much is done."""
+
+    n_members: int = 20
+    n_generations: int = 10
+    n_floats: int = 470_000
 
 
 class Clock:
     """Times the member-iterations after those in which the last member was evaluated first."""
 
-    def __init__(self) -> None:
+    def __init__(self, n_members: int) -> None:
+        self._n_members = n_members
         self._members: set[object] = set()
         self._n_timed = 0
         self._start = self._end = 0.0
@@ -68,7 +74,7 @@ class Clock:
     def tick(self, member: object) -> None:
         """Take note of an evaluation."""
         self._end = time.perf_counter()
-        if len(self._members) == N_MEMBERS:
+        if len(self._members) == self._n_members:
             self._n_timed += 1
             return
         self._members.add(member)
@@ -86,35 +92,36 @@ class Clock:
 class Objective:
     """Chooses, inherits and saves."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, n_floats: int) -> None:
         self.checkpoints = CheckpointStore(folder)
+        self.n_floats = n_floats
 
     def __call__(self, trial: optuna.Trial) -> float:
         fitness = sum(trial.suggest_float(name, -1.0, 1.0) for name in NAMES)
         state = self.checkpoints.inherit(trial)
-        weights = torch.zeros(N_FLOATS) if state is None else state["weights"]
+        weights = torch.zeros(self.n_floats) if state is None else state["weights"]
         self.checkpoints.save(trial, {"weights": weights})
         return fitness
 
 
-def ours(folder: str, engine: Any = None) -> float:
+def ours(folder: str, run: Run, engine: Any = None) -> float:
     """Run on Journal storage: `study.optimize`, or two workers of an engine."""
-    clock = Clock()
-    sampler = PBTSampler(N_MEMBERS, seed=0)
+    clock = Clock(run.n_members)
+    sampler = PBTSampler(run.n_members, seed=0)
     storage = journal_storage(f"{folder}/study.log")
     study = optuna.create_study(storage=storage, sampler=sampler, direction="maximize")
-    objective = Objective(f"{folder}/checkpoints")
+    objective = Objective(f"{folder}/checkpoints", run.n_floats)
 
     def tick(_: optuna.Study, trial: FrozenTrial) -> None:
         clock.tick(trial.number)
 
     if engine is None:
-        study.optimize(objective, sampler.n_trials(N_GENERATIONS), callbacks=[tick])
+        study.optimize(objective, sampler.n_trials(run.n_generations), callbacks=[tick])
     else:
         optimize(
             study,
             objective,
-            n_generations=N_GENERATIONS,
+            n_generations=run.n_generations,
             workers=N_WORKERS,
             devices=["cpu"] * N_WORKERS if engine == "process" else None,
             engine=engine,
@@ -130,8 +137,8 @@ def ours(folder: str, engine: Any = None) -> float:
 class Ticking(tune.Callback):
     """Times results as the driver of Ray Tune gets them."""
 
-    def __init__(self) -> None:
-        self.clock = Clock()
+    def __init__(self, n_members: int) -> None:
+        self.clock = Clock(n_members)
 
     def on_trial_result(
         self,
@@ -145,10 +152,10 @@ class Ticking(tune.Callback):
         self.clock.tick(trial.trial_id)
 
 
-def member(config: dict[str, float], meeting: str, at_a_time: int) -> None:
+def member(config: dict[str, float], meeting: str, at_a_time: int, n_floats: int) -> None:
     """Train nothing, iteration for iteration, until Ray Tune has had enough."""
     torch.set_num_threads(1)
-    weights = torch.zeros(N_FLOATS)
+    weights = torch.zeros(n_floats)
     if (checkpoint := tune.get_checkpoint()) is not None:
         with checkpoint.as_directory() as folder:
             weights = loaded(folder)
@@ -174,22 +181,22 @@ def wait_for(n_members: int, meeting: Path) -> None:
         time.sleep(0.05)
 
 
-def ray_tune(folder: str, *, synchronous: bool, at_a_time: int) -> float:
+def ray_tune(folder: str, run: Run, *, synchronous: bool, at_a_time: int) -> float:
     """Run Ray Tune's PopulationBasedTraining, with so many members alive at a time."""
     space = {name: tune.uniform(-1.0, 1.0) for name in NAMES}
-    ticking = Ticking()
+    ticking = Ticking(run.n_members)
     meeting = Path(folder, "meeting")
     meeting.mkdir()
     tuner = tune.Tuner(
         tune.with_resources(
-            partial(member, meeting=str(meeting), at_a_time=at_a_time),
+            partial(member, meeting=str(meeting), at_a_time=at_a_time, n_floats=run.n_floats),
             {"cpu": N_WORKERS / at_a_time},
         ),
         param_space=space,
         tune_config=tune.TuneConfig(
             metric="fitness",
             mode="max",
-            num_samples=N_MEMBERS,
+            num_samples=run.n_members,
             scheduler=PopulationBasedTraining(
                 time_attr="training_iteration",
                 perturbation_interval=1,
@@ -201,7 +208,7 @@ def ray_tune(folder: str, *, synchronous: bool, at_a_time: int) -> float:
         ),
         run_config=tune.RunConfig(
             storage_path=f"{folder}/results",
-            stop={"training_iteration": N_GENERATIONS},
+            stop={"training_iteration": run.n_generations},
             callbacks=[ticking],
             verbose=0,
         ),
@@ -212,50 +219,45 @@ def ray_tune(folder: str, *, synchronous: bool, at_a_time: int) -> float:
     return ticking.clock.milliseconds
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--folder", help="where everything is written; /dev/shm leaves out disks")
-    options = parser.parse_args()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    torch.set_num_threads(1)
+def start_ray(n_workers: int) -> None:
+    """Start a cluster of so many cores."""
     ray.init(
         "local",
-        num_cpus=N_WORKERS,
+        num_cpus=n_workers,
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,
     )
-    ways: dict[str, Callable[[str], float]] = {
-        "study.optimize": ours,
-        f"parallel.optimize, {N_WORKERS} processes": partial(ours, engine="process"),
-        f"parallel.optimize, Ray with {N_WORKERS} cores": partial(ours, engine="ray"),
-    }
-    for at_a_time in (N_MEMBERS, N_WORKERS):
-        for mode in ("asynchronous", "synchronous"):
-            ways[f"Ray Tune, {mode}, {at_a_time} members at a time"] = partial(
-                ray_tune, synchronous=mode == "synchronous", at_a_time=at_a_time
+
+
+def bench_member_iteration(quick: bool) -> Table:
+    """Time all ways, in turns, in the folder for temporary files."""
+    start_ray(N_WORKERS)
+    run = Run(2, 2, 1_000) if quick else Run()
+    ways: dict[str, Callable[[str], float]] = {"study.optimize": partial(ours, run=run)}
+    modes = {"asynchronous": False, "synchronous": True}
+    if not quick:  # where each of them takes longer to begin than to run
+        ways[f"parallel.optimize, {N_WORKERS} processes"] = partial(ours, run=run, engine="process")
+        ways[f"parallel.optimize, Ray, {N_WORKERS} cores"] = partial(ours, run=run, engine="ray")
+    for at_a_time in dict.fromkeys((run.n_members, N_WORKERS)):
+        for mode in list(modes)[: 1 if quick else 2]:
+            ways[f"{RIVAL}, {mode}, {at_a_time} members at a time"] = partial(
+                ray_tune, run=run, synchronous=modes[mode], at_a_time=at_a_time
             )
     times: dict[str, list[float]] = {name: [] for name in ways}
-    for name, way in tqdm(list(ways.items()) * options.repeats, leave=False):
-        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-            times[name].append(way(folder))
-    Console().print(table_of(times))
-
-
-def table_of(times: dict[str, list[float]]) -> Table:
-    table = Table(
-        title="A member-iteration with a checkpoint of 1.9 MB, ms "
-        f"({N_MEMBERS} members, {N_GENERATIONS} generations)"
+    for name in tqdm(list(ways) * (1 if quick else 3), desc="member-iteration", leave=False):
+        with tempfile.TemporaryDirectory() as folder:
+            times[name].append(ways[name](folder))
+    ray.shutdown()
+    rivals = [name for name in ways if name.startswith(RIVAL)]
+    best = min(rivals, key=lambda name: median(times[name]))
+    return Table(
+        f"A member-iteration with a checkpoint of {4e-6 * run.n_floats:.2g} MB",
+        (Case(f"{run.n_members} members, {run.n_generations} generations", "ms", figures(times)),),
+        over=dict.fromkeys(ways, best),
     )
-    for heading in ("", "median", "least", "most", "Ray Tune's best is"):
-        table.add_column(heading, justify="left" if heading == "" else "right")
-    best = min(median(own) for name, own in times.items() if name.startswith("Ray Tune"))
-    for name, own in times.items():
-        figures = (f"{value:.1f}" for value in (median(own), min(own), max(own)))
-        table.add_row(name, *figures, f"{best / median(own):.1f} ×")
-    return table
 
 
-if __name__ == "__main__":
-    main()
+BENCHMARKS = {
+    "member-iteration": bench_member_iteration,
+}

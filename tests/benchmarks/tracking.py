@@ -1,8 +1,5 @@
 """What `MLflowTracker` costs: training beside it, memory, and `close` against MLflow's own client.
 
-    python -m tests.benchmarks.tracking                         # all three
-    python -m tests.benchmarks.tracking close --trials 100 --repeats 1
-
 Training is as bad as it can be for a tracker on a thread: half of each trial of one second is
 Python that holds the interpreter's lock, half is sleep. A machine that does other things too is not
 the same from one minute to the next, so the ways take turns, and begin in another order every time.
@@ -10,12 +7,12 @@ the same from one minute to the next, so the ways take turns, and begin in anoth
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time, sleep, thread_time
@@ -23,13 +20,13 @@ from time import perf_counter, process_time, sleep, thread_time
 import optuna
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
-from rich.console import Console
-from rich.table import Table
 from tqdm import tqdm
 
 from epbt_optuna import EPBTSampler
 from epbt_optuna.journal import journal_storage
 from epbt_optuna.tracking import MLflowTracker
+from tests.benchmarks.measure import figures, seconds
+from tests.benchmarks.table import Case, Figure, Table
 from tests.tracking.servers import MLflowServer, make_database
 
 WITHOUT, SQLITE, SERVER = "without", "SQLite", "local server"
@@ -66,20 +63,11 @@ def suggest(trial: optuna.Trial, rounds: int = 0, pause: float = 0.0) -> float:
     return x
 
 
-def make_study(folder: Path, population: int = 6) -> optuna.Study:
-    place = Path(tempfile.mkdtemp(dir=folder))
-    return optuna.create_study(
-        study_name=place.name,
-        direction="maximize",
-        sampler=EPBTSampler(population, seed=0),
-        storage=journal_storage(place / "study.log"),
-    )
-
-
 class Stores:
     """A database and a server in a folder; the server runs only where it is asked for."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         for name in ("sqlite", "server"):
             (folder / name).mkdir()
         make_database(folder / "sqlite" / "mlflow.db")
@@ -97,42 +85,60 @@ class Stores:
             self.server.start()
         return self._uris[way]
 
-
-def bench_training(stores: Stores, folder: Path, options: argparse.Namespace) -> Table:
-    """Time trials of a second."""
-    rounds = calibrated() // 2
-    times: dict[str, list[tuple[float, float]]] = {way: [] for way in (WITHOUT, SQLITE, SERVER)}
-    ways = list(times)
-    for repeat in tqdm(range(options.repeats), desc="training", leave=False):
-        for way in ways[repeat % 3 :] + ways[: repeat % 3]:
-            uri = stores.uri(way)
-            tracker = None if uri is None else MLflowTracker(uri, pictures_every=0)
-            study = make_study(folder)
-            start, cpu = perf_counter(), process_time()
-            study.optimize(
-                lambda trial: suggest(trial, rounds, 0.5),
-                n_trials=options.seconds,
-                callbacks=[] if tracker is None else [tracker],
-            )
-            times[way].append((perf_counter() - start, process_time() - cpu))
-            if tracker is not None:
-                tracker.close()
-    table = Table(
-        title=f"A trial of 1 s, half of it with the lock, of {options.seconds}: medians of "
-        f"{options.repeats} runs, ms"
-    )
-    for heading in ("MLflow", "trial", "CPU of the training process"):
-        table.add_column(heading, justify="left" if heading == "MLflow" else "right")
-    reference = [median(column) for column in zip(*times[WITHOUT], strict=True)]
-    for way, rows in times.items():
-        wall, cpu = (median(column) for column in zip(*rows, strict=True))
-        each = 1000 / options.seconds
-        table.add_row(
-            way,
-            f"{each * wall:.0f} (×{wall / reference[0]:.3f})",
-            f"{each * cpu:.0f} (+{each * (cpu - reference[1]):.0f})",
+    def make_study(self, population: int = 6) -> optuna.Study:
+        place = Path(tempfile.mkdtemp(dir=self.folder))
+        return optuna.create_study(
+            study_name=place.name,
+            direction="maximize",
+            sampler=EPBTSampler(population, seed=0),
+            storage=journal_storage(place / "study.log"),
         )
-    return table
+
+
+@contextmanager
+def open_stores() -> Iterator[Stores]:
+    with tempfile.TemporaryDirectory() as folder:
+        stores = Stores(Path(folder))
+        try:
+            yield stores
+        finally:
+            stores.server.stop()
+
+
+def bench_training(quick: bool) -> Table:
+    """Time trials of a second, the ways taking turns."""
+    n_trials, n_repeats, share = (2, 1, 0.01) if quick else (30, 3, 0.5)
+    rounds = int(calibrated() * share)
+    walls: dict[str, list[float]] = {
+        way: [] for way in (WITHOUT, SQLITE, *([] if quick else [SERVER]))
+    }
+    cpus: dict[str, list[float]] = {way: [] for way in walls}
+    ways = list(walls)
+    with open_stores() as stores:
+        for repeat in tqdm(range(n_repeats), desc="tracking", leave=False):
+            first = repeat % len(ways)
+            for way in ways[first:] + ways[:first]:
+                uri = stores.uri(way)
+                tracker = None if uri is None else MLflowTracker(uri, pictures_every=0)
+                study = stores.make_study()
+                start, cpu = perf_counter(), process_time()
+                study.optimize(
+                    lambda trial: suggest(trial, rounds, share),
+                    n_trials=n_trials,
+                    callbacks=[] if tracker is None else [tracker],
+                )
+                walls[way].append((perf_counter() - start) / n_trials)
+                cpus[way].append((process_time() - cpu) / n_trials)
+                if tracker is not None:
+                    tracker.close()
+    return Table(
+        f"{n_trials} trials of {2 * share:g} s, half of it with the interpreter's lock, and MLflow",
+        (
+            Case("a trial", "ms", figures(walls, 1e3)),
+            Case("the training process's CPU for it", "ms", figures(cpus, 1e3)),
+        ),
+        over=dict.fromkeys(walls, WITHOUT),
+    )
 
 
 def tree_mib(process: int | str = "self") -> float:
@@ -150,37 +156,40 @@ def tree_mib(process: int | str = "self") -> float:
     return int(own) / 1024 + sum(tree_mib(child) for child in children)
 
 
-def bench_memory(stores: Stores, folder: Path, options: argparse.Namespace) -> Table:
+def bench_memory(quick: bool) -> Table:
     """Measure this process and those it starts, when a tenth is delivered and at the most."""
-    table = Table(title=f"Memory, MiB, {options.trials_of_memory} trials")
-    for heading in ("MLflow", "after a tenth", "at the most"):
-        table.add_column(heading, justify="left" if heading == "MLflow" else "right")
-    n_trials = options.trials_of_memory
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    for way in (WITHOUT, SQLITE):
-        uri = stores.uri(way)
-        study = make_study(folder, population=40)
-        sizes: list[float] = []
-        is_over = threading.Event()
+    n_trials, pause = (20, 0.1) if quick else (3_000, 5.0)
+    tenths, mosts = {}, {}
+    with open_stores() as stores:
+        for way in (WITHOUT, SQLITE):
+            uri = stores.uri(way)
+            study = stores.make_study(population=40)
+            sizes: list[float] = []
+            is_over = threading.Event()
 
-        def sample(sizes: list[float] = sizes, is_over: threading.Event = is_over) -> None:
-            while not is_over.wait(0.2):
-                sizes.append(tree_mib())
+            def sample(sizes: list[float] = sizes, is_over: threading.Event = is_over) -> None:
+                while not is_over.wait(0.2):
+                    sizes.append(tree_mib())
 
-        tracker = None if uri is None else MLflowTracker(uri, pictures_every=0)
-        callbacks = [] if tracker is None else [tracker]
-        study.optimize(suggest, n_trials=n_trials // 10, callbacks=callbacks)
-        sleep(5)  # so that it has begun to deliver
-        tenth = tree_mib()
-        thread = threading.Thread(target=sample)
-        thread.start()
-        study.optimize(suggest, n_trials=n_trials - n_trials // 10, callbacks=callbacks)
-        if tracker is not None:
-            tracker.close()
-        is_over.set()
-        thread.join()
-        table.add_row(way, f"{tenth:.0f}", f"{max(sizes):.0f}")
-    return table
+            tracker = None if uri is None else MLflowTracker(uri, pictures_every=0)
+            callbacks = [] if tracker is None else [tracker]
+            study.optimize(suggest, n_trials=n_trials // 10, callbacks=callbacks)
+            sleep(pause)  # so that it has begun to deliver
+            sizes.append(tree_mib())
+            tenths[way] = Figure.of([sizes[0]])
+            thread = threading.Thread(target=sample)
+            thread.start()
+            study.optimize(suggest, n_trials=n_trials - n_trials // 10, callbacks=callbacks)
+            if tracker is not None:
+                tracker.close()
+            is_over.set()
+            thread.join()
+            mosts[way] = Figure.of([max(sizes)])
+    return Table(
+        f"Memory in a run of {n_trials:,} trials",
+        (Case("after a tenth of it", "MiB", tenths), Case("at the most", "MiB", mosts)),
+        over=dict.fromkeys(tenths, WITHOUT),
+    )
 
 
 def deliver_plainly(study: optuna.Study, uri: str, runs: list[tuple[dict[str, str], str]]) -> None:
@@ -202,67 +211,49 @@ def deliver_plainly(study: optuna.Study, uri: str, runs: list[tuple[dict[str, st
     client.set_terminated(parent)
 
 
-def bench_close(stores: Stores, folder: Path, options: argparse.Namespace) -> Table:
+def bench_close(quick: bool) -> Table:
     """Time the delivery of trials that have all finished."""
-    table = Table(
-        title=f"Delivery of {options.trials} trials that wait, without pictures: medians of "
-        f"{options.repeats} runs, s"
+    n_trials, n_repeats = (5, 1) if quick else (300, 3)
+    cases = []
+    with open_stores() as stores:
+        for way in (SQLITE,) if quick else (SQLITE, SERVER):
+            uri = stores.uri(way)
+            assert uri is not None
+            MlflowClient(uri).search_experiments()  # so that both find the store open
+            times: dict[str, list[float]] = {"tracker": [], "plain client": []}
+            for _ in range(n_repeats):
+                study = stores.make_study(population=40)
+                study.optimize(suggest, n_trials=n_trials)
+                times["tracker"].append(seconds(partial(track, study, uri)))
+                runs = runs_of(study, uri)
+                assert len(runs) == n_trials
+                times["plain client"].append(seconds(partial(deliver_plainly, study, uri, runs)))
+            cases.append(Case(way, "s", figures(times)))
+    return Table(
+        f"{n_trials} trials that wait, delivered to MLflow without pictures",
+        tuple(cases),
+        over=dict.fromkeys(times, "plain client"),
     )
-    for heading in ("MLflow", "tracker", "plain client", "ratio"):
-        table.add_column(heading, justify="left" if heading == "MLflow" else "right")
-    for way in (SQLITE, SERVER):
-        uri = stores.uri(way)
-        assert uri is not None
-        MlflowClient(uri).search_experiments()  # so that both find the store open
-        times: list[tuple[float, float]] = []
-        for _ in range(options.repeats):
-            study = make_study(folder, population=40)
-            study.optimize(suggest, n_trials=options.trials)
-            tracker = MLflowTracker(uri, pictures_every=0)
-
-            def track(study: optuna.Study = study, tracker: MLflowTracker = tracker) -> None:
-                for trial in study.trials:
-                    tracker(study, trial)
-                tracker.close()
-
-            tracked = seconds(track)
-            client = MlflowClient(uri)
-            found = client.get_experiment_by_name(study.study_name)
-            assert found is not None
-            made = client.search_runs([found.experiment_id], "tags.`epbt.role` = 'trial'", 1, 50000)
-            assert len(made) == options.trials
-            runs = [(dict(run.data.tags), str(run.info.run_name)) for run in made]
-            plain = seconds(lambda: deliver_plainly(study, uri, runs))  # noqa: B023, called here
-            times.append((tracked, plain))
-        tracked, plain = (median(column) for column in zip(*times, strict=True))
-        ratio = median(one / other for one, other in times)
-        table.add_row(way, f"{tracked:.1f}", f"{plain:.1f}", f"{ratio:.2f}")
-    return table
 
 
-def seconds(call: Callable[[], object]) -> float:
-    start = perf_counter()
-    call()
-    return perf_counter() - start
+def track(study: optuna.Study, uri: str) -> None:
+    tracker = MLflowTracker(uri, pictures_every=0)
+    for trial in study.trials:
+        tracker(study, trial)
+    tracker.close()
 
 
-def main() -> None:
-    benches = {"training": bench_training, "memory": bench_memory, "close": bench_close}
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("which", nargs="*", choices=[[], *benches], default=[])
-    parser.add_argument("--seconds", type=int, default=30, help="trials of one second")
-    parser.add_argument("--trials", type=int, default=300, help="that wait for `close`")
-    parser.add_argument("--trials-of-memory", type=int, default=3000)
-    parser.add_argument("--repeats", type=int, default=3)
-    options = parser.parse_args()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        stores = Stores(folder)
-        stack.callback(stores.server.stop)
-        for name in options.which or benches:
-            Console().print(benches[name](stores, folder, options))
+def runs_of(study: optuna.Study, uri: str) -> list[tuple[dict[str, str], str]]:
+    """Return tags and name of every trial's run."""
+    client = MlflowClient(uri)
+    found = client.get_experiment_by_name(study.study_name)
+    assert found is not None
+    made = client.search_runs([found.experiment_id], "tags.`epbt.role` = 'trial'", 1, 50_000)
+    return [(dict(run.data.tags), str(run.info.run_name)) for run in made]
 
 
-if __name__ == "__main__":
-    main()
+BENCHMARKS = {
+    "tracking": bench_training,
+    "tracking-memory": bench_memory,
+    "tracking-close": bench_close,
+}

@@ -124,7 +124,7 @@ def test_twice_as_many_trials_in_the_queue_are_twice_as_many_reads(
             return read_trial(study, number)
 
         with monkeypatch.context() as patched:
-            for module in ("checkpoints.retention", "population"):
+            for module in ("checkpoints.retention", "population.history"):
                 patched.setattr(f"epbt_optuna.{module}.read_trial", counted)
             Retention(workers.study).garbage(workers.study, "population")
         return n
@@ -169,13 +169,20 @@ def void(_: object) -> None:
 WEIGHTS = {"ask": 4, "look": 4, "record": 3, "end": 4}
 
 
-@pytest.mark.parametrize("seed", range(20))
+SETTINGS = [(False, 0.0, 20), (True, 0.0, 4), (False, 0.9, 4), (True, 0.9, 8)]
+
+
+@pytest.mark.parametrize(
+    ("train_elites", "smoothing", "seed"),
+    [(*settings, seed) for *settings, n_seeds in SETTINGS for seed in range(n_seeds)],
+)
 def test_nobody_loses_whom_it_chose_whatever_happens_between_two_reads_of_a_collector(
-    seed: int, monkeypatch: pytest.MonkeyPatch
+    train_elites: bool, smoothing: float, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chance = random.Random(seed)
     population_size = chance.randint(1, 6)
-    generations = Generations(population_size, chance.randrange(population_size))
+    n_elites = chance.randrange(population_size)
+    generations = Generations(population_size, n_elites, train_elites, smoothing)
     workers = Workers(generations, chance)
     collectors = [Retention(workers.study), Retention(workers.study)]
     failed: list[int] = []
@@ -197,7 +204,7 @@ def test_nobody_loses_whom_it_chose_whatever_happens_between_two_reads_of_a_coll
 
         return read_later
 
-    for module in ("checkpoints.retention", "population"):
+    for module in ("checkpoints.retention", "population.history", "samplers.elites"):
         name = f"epbt_optuna.{module}.read_trial"
         monkeypatch.setattr(name, stepping_before(read_trial))
     for _ in range(40):
@@ -210,4 +217,7 @@ def test_nobody_loses_whom_it_chose_whatever_happens_between_two_reads_of_a_coll
             step()
             workers.remove(collector, [number])
             n_removed += 1
+        is_stepping = True  # nothing happens meanwhile
+        workers.check_fittest()
+        is_stepping = False
     assert n_removed > 5 or generations.population_size == 1

@@ -14,23 +14,20 @@ from tests.checkpoints.workers import Workers
 
 
 @pytest.mark.parametrize(
-    ("n_workers", "population_size", "n_elites", "at_once", "n_collectors", "n_rounds"),
+    ("n_workers", "generations", "at_once", "n_collectors", "n_rounds"),
     [
-        (24, 24, 12, 3, 1, 60),
-        (24, 24, 12, 3, 25, 60),  # a process for each worker: each has read the study by itself
-        (24, 8, 4, 6, 25, 60),
-        (10_000, 3_000, 1_500, 500, 1, 8),
+        (24, Generations(24, 12), 3, 1, 60),
+        (24, Generations(24, 12), 3, 25, 60),  # a process for each worker: each has read by itself
+        (24, Generations(8, 4), 6, 25, 60),
+        (24, Generations(24, 12, train_elites=True, fitness_smoothing=0.5), 3, 1, 60),
+        (24, Generations(8, 4, train_elites=True, fitness_smoothing=0.5), 6, 25, 60),
+        (10_000, Generations(3_000, 1_500), 500, 1, 8),
     ],
 )
 def test_what_stays_is_bounded_though_workers_are_choosing_all_the_time(
-    n_workers: int,
-    population_size: int,
-    n_elites: int,
-    at_once: int,
-    n_collectors: int,
-    n_rounds: int,
+    n_workers: int, generations: Generations, at_once: int, n_collectors: int, n_rounds: int
 ) -> None:
-    generations = Generations(population_size, n_elites)
+    population_size = generations.population_size
     workers = Workers(generations, random.Random(0))
     retentions = [Retention(workers.study) for _ in range(n_collectors)]
     n_asked: deque[int] = deque([0], maxlen=2)  # when something was last marked, and before that
@@ -60,6 +57,6 @@ def test_what_stays_is_bounded_though_workers_are_choosing_all_the_time(
                 # its own, with its next trial: meanwhile each other worker asks about one.
                 in_between = n_trials - n_asked[0] if n_collectors == 1 else n_workers
                 n_asked.append(n_trials)
-                most = 2 * population_size - n_elites + workers.n_running + in_between
+                most = population_size + generations.n_later + workers.n_running + in_between
                 assert len(workers.stored) <= most
     assert n_removed > n_trials / 10

@@ -140,6 +140,22 @@ def test_only_must_be_a_collection_of_keys_that_the_state_has(checkpoints: Check
         checkpoints.inherit(study.ask(), mate_weight=0.5, only={"modle"})
 
 
+def test_an_elite_that_goes_on_training_has_no_mate_and_nothing_is_said_of_it(
+    checkpoints: CheckpointStore, lines: pytest.LogCaptureFixture
+) -> None:
+    study = make_study(EPBTSampler(4, n_elites=1, train_elites=True, seed=0))
+    finish(study, checkpoints, 4)
+    elite = study.ask()
+    state = checkpoints.inherit(elite, mate_weight=0.5)
+    assert state is not None
+    assert torch.equal(state["model"]["w"], state_of(0)["model"]["w"])  # the fittest: least is best
+    assert mixed_in(elite) is None
+    assert not lines.records
+    offspring = study.ask()
+    checkpoints.inherit(offspring, mate_weight=0.5)
+    assert mixed_in(offspring) == Mixed(lineage_of(offspring)[1], 0.5)
+
+
 def test_founders_and_members_of_pbt_have_no_mate_and_nothing_is_said_of_it(
     checkpoints: CheckpointStore, lines: pytest.LogCaptureFixture
 ) -> None:

@@ -7,7 +7,7 @@ step can be put anywhere: also between two reads of a collector.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import optuna
@@ -20,6 +20,7 @@ from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import read_trial
 from epbt_optuna.checkpoints.retention import Retention
 from epbt_optuna.population import Generations, Lineage, Population, PopulationHistory
+from epbt_optuna.samplers.elites import TrainedElites
 
 __all__ = ["Workers"]
 
@@ -49,6 +50,7 @@ class Workers:
         self.token = StudyIdentity.drawn(self.study, 0).own[0]
         self.generations.record(self.study)
         self.history = PopulationHistory(self.generations)
+        self.elites = TrainedElites(self.generations)
 
     @property
     def n_running(self) -> int:
@@ -69,10 +71,14 @@ class Workers:
         retried = Lineage.recorded(number, trial.system_attrs, identity)
         if population is None:
             population = self.history.newest(self.study, generation - 1)[0]
+        founder = Lineage(number, generation)
+        elite = self.elites.continued(self.study, trial, identity, founder, population)
         if retried is not None:
-            lineage = Lineage(number, generation, retried.parent, retried.mate)
+            lineage = replace(retried, generation=generation)
         elif not population:
-            lineage = Lineage(number, generation)
+            lineage = founder
+        elif elite is not None:
+            lineage = elite
         else:
             parent, mate = population[-1], self.random.choice(population)
             lineage = Lineage(number, generation, parent.number, mate.number)
@@ -108,6 +114,11 @@ class Workers:
         for lineage in lineages:
             gone = set(lineage.parents) - self.stored
             assert not gone, f"trial {lineage.number} has lost the checkpoints of {gone}"
+
+    def check_fittest(self) -> None:
+        """Fail if the checkpoint is gone of the fittest, as selection sees them."""
+        fittest = self.history.fittest(self.study, self.generations.of(len(self.study.trials)))
+        assert fittest is None or fittest.number in self.stored, "the fittest is gone"
 
     def _write(self, number: int, key: str, value: Any) -> None:
         self.study._storage.set_trial_system_attr(number, key, value)

@@ -16,6 +16,7 @@ import pytest
 from optuna.artifacts import Backoff, FileSystemArtifactStore
 
 import epbt_optuna
+from epbt_optuna.journal import journal_storage
 
 PACKAGE = Path(epbt_optuna.__file__).parent
 OUR_FILES = {PACKAGE / "_internal" / name for name in ("optuna.py", "optuna_loop.py")}
@@ -196,6 +197,7 @@ ATTRIBUTES: dict[str, type] = {  # `object`: to be there is enough
     "frozen._trial_id": int,
     "partial._base_sampler": optuna.samplers.BaseSampler,
     "partial._fixed_params": dict,
+    "journal._backend": optuna.storages.journal.BaseJournalBackend,
     "backoff._backend": FileSystemArtifactStore,
     "backoff._get_sleep_secs": object,
     "backoff._max_retries": int,
@@ -222,6 +224,7 @@ def test_a_private_attribute_is_there_and_is_what_it_was(
         "frozen": study.trials[0],
         "partial": partial,
         "backoff": backoff,
+        "journal": journal_storage(tmp_path / "study.log"),
     }
     first, _, names = path.partition(".")
     assert isinstance(attrgetter(names)(objects[first]), ATTRIBUTES[path])

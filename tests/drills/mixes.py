@@ -9,7 +9,6 @@ left with what the program's callbacks saw.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import resource
@@ -210,19 +209,28 @@ def _send_signals(mix: Mix) -> None:
             if time.monotonic() >= until:
                 paused.remove((until, process))
                 _send(process, signal.SIGCONT)
-        known = {int(path.name.partition("-")[2]) for path in Path(mix.folder).glob("worker-*")}
-        workers = [child.pid for child in multiprocessing.active_children() if child.pid in known]
+        known = [int(path.name.partition("-")[2]) for path in Path(mix.folder).glob("worker-*")]
+        workers = [process for process in sorted(known) if _is_alive(process)]
         if workers and n_left:
             n_left -= 1
             process, number = generator.choice(workers), generator.choice(_SIGNALS)
-            _send(process or 0, number)
+            _send(process, number)
             if number == signal.SIGSTOP:
-                paused.append((time.monotonic() + generator.choice((0.3, 2.0, 6.0)), process or 0))
+                paused.append((time.monotonic() + generator.choice((0.3, 2.0, 6.0)), process))
 
 
 def _send(process: int, number: signal.Signals) -> None:
-    if any(child.pid == process for child in multiprocessing.active_children()):
+    if _is_alive(process):
         os.kill(process, number)
+
+
+def _is_alive(process: int) -> bool:
+    """Tell whether a worker has not ended; a later process of its number is of another session."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+        return status != "Z" and os.getsid(process) == os.getsid(0)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _main(mix: Mix) -> None:

@@ -77,7 +77,9 @@ def check_modules() -> None:
     modules = pkgutil.walk_packages(epbt_optuna.__path__, "epbt_optuna.")
     without = {module.name for module in modules if missing_package(module.name) == "torch"}
     assert without == {
+        "epbt_optuna.batched",
         "epbt_optuna.checkpoints.arrays",
+        "epbt_optuna.checkpoints.averages",
         "epbt_optuna.checkpoints.contents",
         "epbt_optuna.checkpoints.memory",
         "epbt_optuna.checkpoints.optimizers",

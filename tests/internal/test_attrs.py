@@ -30,7 +30,7 @@ from epbt_optuna.population import Generations, Lineage
 PACKAGE = Path(epbt_optuna.__path__[0])
 SCHEMA = [value for value in vars(attrs).values() if isinstance(value, Attr)]
 
-lineage = {"generation": 1, "parent": 2, "mate": None, "token": "t", "number": 5}
+lineage = {"generation": 1, "parent": 2, "mate": None, "token": "t", "number": 5, "elite": True}
 checkpoint = {
     "trial": 5,
     "artifact": "epbt-t-000005-x.pt",
@@ -89,7 +89,8 @@ def test_fields_of_a_later_version_are_passed_over_and_those_that_an_earlier_one
     later = {**lineage, "weather": "fine"}
     assert LINEAGE.of_trial(5, {LINEAGE.key: later}) == lineage
     earlier = {name: lineage[name] for name in ("generation", "parent", "mate")}
-    assert LINEAGE.of_trial(5, {LINEAGE.key: earlier}) == {**earlier, "token": None, "number": None}
+    lacking = dict.fromkeys(("token", "number", "elite"))
+    assert LINEAGE.of_trial(5, {LINEAGE.key: earlier}) == {**earlier, **lacking}
 
 
 @pytest.mark.parametrize(

@@ -239,7 +239,7 @@ def test_a_damaged_record_of_a_replay_is_read_or_named(
         ({"population_size": 2**31, "n_elites": 2}, "`population_size` must be at most 10000000"),
         ({"population_size": 10**30, "n_elites": 2}, "`population_size` must be at most 10000000"),
         ({"population_size": 4, "n_elites": 4}, "`n_elites` must be at most 3"),
-        ({"population_size": 4, "n_elites": 2, "version": 2}, "it is of version 2"),
+        ({"population_size": 4, "n_elites": 2, "version": 3}, "it is of version 3"),
     ],
 )
 def test_an_arithmetic_of_generations_that_cannot_be_is_named(

@@ -135,7 +135,8 @@ def test_the_table_has_a_row_for_every_trial(study: optuna.Study) -> None:
     own = study.trials_dataframe()
     assert list(table.columns) == [
         "number", "generation", "state", "value", "parent", "mate", "mate_weight",
-        "survives_until", "in_best_ancestry", "datetime_start", "datetime_complete", "duration",
+        "survives_until", "elite", "in_best_ancestry", "datetime_start", "datetime_complete",
+        "duration",
         "params_kind", "params_rate", "params_share", "params_width",
     ]  # fmt: skip
     for column in own.columns.intersection(table.columns):

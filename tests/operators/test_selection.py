@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from epbt_optuna.operators import (
     Exploit,
@@ -182,3 +184,16 @@ def test_numpys_numbers_are_numbers() -> None:
     size: Any = np.int64(3)
     assert TournamentSelection(size)(POPULATION, np.random.default_rng(0)) in POPULATION
     assert Truncation(np.float64(0.25))(POPULATION, np.random.default_rng(0)) in "AB"
+
+
+@given(st.integers(1, 300), st.integers(1, 12), st.integers(0, 2**32))
+def test_a_tournament_draws_what_numpy_draws_without_replacement(
+    n: int, size: int, seed: int
+) -> None:
+    """Studies of earlier releases were drawn so, and what a generator gives next depends on it."""
+    size = min(size, n)
+    ours, numpys = np.random.default_rng(seed), np.random.default_rng(seed)
+    for _ in range(3):
+        winner = TournamentSelection(size)(range(n), ours)
+        assert winner == numpys.choice(n, size, replace=False, shuffle=False).min()
+    assert ours.random() == numpys.random()

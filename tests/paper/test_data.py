@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torchvision.datasets import CIFAR10
 
 from examples.paper import ExperimentError
 from examples.paper.configs import CIFAR10 as CIFAR10_CONFIG
-from examples.paper.configs import DIGITS, FASHION, SVHN, Config
+from examples.paper.configs import CONFIGS, DIGITS, FASHION, SVHN, Config
 from examples.paper.data import augment, load, make_split, wrong_labels
 
 PER_CLASS_BRIGHTNESS = 20  # how `tests.paper.datasets` draws a class
@@ -87,7 +89,70 @@ def test_labels_are_wrong_where_arms_learn_and_choose_and_right_where_they_are_m
 
 def test_no_noise_changes_no_label() -> None:
     labels = torch.arange(50) % 10
-    assert torch.equal(wrong_labels(labels, "pair-flip", 0.0, 0), labels)
+    pixels = torch.ones(50, 1, 2, 2, dtype=torch.uint8)
+    for kind in ("symmetric", "pair-flip", "instance-dependent"):
+        assert torch.equal(wrong_labels(pixels, labels, kind, 0.0, 0), labels)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.3, 0.6])
+def test_labels_that_the_image_decides_are_wrong_at_about_the_rate(rate: float) -> None:
+    pixels = torch.randint(0, 256, (20_000, 1, 3, 3), generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(20_000) % 10
+    noisy = wrong_labels(pixels.byte(), labels, "instance-dependent", rate, 3)
+    truncated = np.random.default_rng(0).normal(rate, 0.1, 100_000)
+    expected = truncated[(truncated >= 0) & (truncated <= 1)].mean()
+    assert float((noisy != labels).float().mean()) == pytest.approx(expected, abs=0.01)
+    again = wrong_labels(pixels.byte(), labels, "instance-dependent", rate, 3)
+    assert torch.equal(noisy, again)
+    assert noisy.dtype == labels.dtype
+    assert not torch.equal(
+        noisy, wrong_labels(pixels.byte(), labels, "instance-dependent", rate, 4)
+    )
+
+
+def test_labels_that_the_image_decides_are_drawn_as_the_algorithm_says() -> None:
+    """One image at a time, from the same stream of random numbers."""
+    pixels = torch.randint(0, 256, (60, 1, 2, 2), generator=torch.Generator().manual_seed(0)).byte()
+    labels = torch.arange(60) % 10
+    noisy = wrong_labels(pixels, labels, "instance-dependent", 0.9, 7)
+    rng = np.random.default_rng(7)
+    flips = rng.normal(0.9, 0.1, 60)
+    while any(q > 1 for q in flips):
+        flips[flips > 1] = rng.normal(0.9, 0.1, int((flips > 1).sum()))
+    x = pixels.flatten(1).numpy() / float(pixels.max())
+    for label in range(10):
+        weights = rng.standard_normal((4, 10))
+        for i in range(label, 60, 10):
+            odds = {k: math.exp(x[i] @ weights[:, k]) for k in range(10) if k != label}
+            total = sum(odds.values())
+            chance, reached = rng.random(), 0.0
+            for k in range(10):
+                reached += 1 - flips[i] if k == label else flips[i] * odds[k] / total
+                if reached > chance:
+                    break
+            assert int(noisy[i]) == k
+
+
+def test_images_that_look_alike_get_the_same_wrong_class() -> None:
+    patterns = torch.randint(0, 256, (2, 1, 8, 8), generator=torch.Generator().manual_seed(1))
+    pixels = patterns.repeat(3_000, 1, 1, 1).byte()
+    noisy = wrong_labels(
+        pixels, torch.zeros(6_000, dtype=torch.int64), "instance-dependent", 0.3, 0
+    )
+    for kind in (noisy[::2], noisy[1::2]):
+        shares = torch.bincount(kind[kind != 0], minlength=10) / (kind != 0).sum()
+        assert float(shares.max()) > 0.5  # of nine classes: 1/9 where the image does not decide
+    assert (
+        noisy[::2].bincount(minlength=10) - noisy[1::2].bincount(minlength=10)
+    ).abs().sum() > 900
+
+
+def test_the_shares_of_the_configs_are_those_that_the_page_names() -> None:
+    rates = {name: (config.noise, config.noise_rate) for name, config in CONFIGS.items()}
+    assert rates["digits-noisy"] == ("symmetric", 0.4)
+    assert rates["digits-pair-flip-20"] == rates["fashion-5000-pair-flip-20"] == ("pair-flip", 0.2)
+    instance = ("instance-dependent", 0.3)
+    assert rates["digits-instance"] == rates["fashion-5000-instance"] == instance
 
 
 def test_augmentation_mirrors_and_moves_and_does_nothing_else() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,38 @@ def test_the_same_seed_gives_the_same_study_for_any_number_of_workers(
 ) -> None:
     folder = tmp_path / "run"
     assert run(study_in(folder, make_epbt()), folder, engine, workers) == serial
+
+
+# Starting processes takes longest: they run both settings at once.
+@pytest.mark.parametrize(
+    ("train_elites", "smoothing", "engines"),
+    [
+        (True, 0.0, {"thread": 3}),
+        (False, 0.5, {"thread": 3}),
+        (True, 0.5, {"thread": 3, "process": 2}),
+    ],
+)
+def test_the_same_seed_gives_the_same_study_with_trained_elites_and_smoothed_fitness_too(
+    tmp_path: Path, train_elites: bool, smoothing: float, engines: dict[str, int]
+) -> None:
+    def make() -> GenerationSampler:
+        return EPBTSampler(
+            RULES.population_size,
+            n_elites=RULES.n_elites,
+            train_elites=train_elites,
+            fitness_smoothing=smoothing,
+            seed=1,
+        )
+
+    rules = replace(RULES, train_elites=train_elites, fitness_smoothing=smoothing)
+    summaries = []
+    for engine, workers in {"serial": 1, **engines}.items():
+        study = study_in(tmp_path / engine, make())
+        summaries.append(run(study, tmp_path / engine, engine, workers))
+        check_lineage(study.trials, rules)
+        states = {trial.state for trial in study.trials}
+        assert states == {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
+    assert all(summary == summaries[0] for summary in summaries)
 
 
 def test_the_same_seed_gives_the_same_study_for_pbt_too(tmp_path: Path) -> None:

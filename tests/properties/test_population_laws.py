@@ -39,7 +39,8 @@ class Run:
 
     @property
     def generations(self) -> Generations:
-        return Generations(self.rules.population_size, self.rules.n_elites)
+        rules = self.rules
+        return Generations(rules.population_size, rules.n_elites, rules.train_elites)
 
     @property
     def n_generations(self) -> int:
@@ -79,6 +80,7 @@ def runs(draw: st.DrawFn) -> Run:
         population_size=size,
         n_elites=draw(st.integers(0, size - 1)),
         direction=draw(st.sampled_from([StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE])),
+        train_elites=draw(st.booleans()),
     )
     # Few values and many COMPLETE trials, so that there are ties and populations.
     states = [TrialState.COMPLETE] * 4 + [TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING]
@@ -125,10 +127,11 @@ def test_populations_do_not_depend_on_when_they_were_read_and_in_which_order_tri
 
 
 @given(runs())
-def test_a_population_is_the_complete_trials_of_its_generation_and_k_elites_at_most(
+def test_a_population_is_the_complete_trials_of_its_generation_and_k_standing_elites_at_most(
     run: Run,
 ) -> None:
-    study, history, k = run.told(), run.history(), run.rules.n_elites
+    study, history = run.told(), run.history()
+    k = 0 if run.rules.train_elites else run.rules.n_elites
     n_before = 0
     for g in range(run.n_generations):
         own = set(run.generations.numbers(g))
@@ -154,8 +157,9 @@ def test_elites_are_the_fittest_of_the_population_before(run: Run) -> None:
 
 
 @given(runs())
-def test_with_elites_the_best_individual_never_gets_worse(run: Run) -> None:
+def test_with_standing_elites_the_best_individual_never_gets_worse(run: Run) -> None:
     assume(run.rules.n_elites > 0)
+    assume(not run.rules.train_elites)  # trained on, one may get worse, or be lost
     study, history = run.told(), run.history()
     best: int | None = None
     for g in range(run.n_generations):
@@ -163,6 +167,18 @@ def test_with_elites_the_best_individual_never_gets_worse(run: Run) -> None:
         if best is not None:
             assert not is_fitter(study.trials[best], study.trials[alive[0]], run.rules.direction)
         best = alive[0] if alive else None
+
+
+@given(runs())
+def test_the_fittest_is_before_all_who_were_ever_evaluated(run: Run) -> None:
+    study, history = run.told(), run.history()
+    fittest = history.fittest(study, run.n_generations)
+    complete = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
+    assert (fittest is None) == (not complete)
+    for trial in complete:
+        assert fittest is not None
+        is_same = trial.number == fittest.number
+        assert is_same or is_fitter(study.trials[fittest.number], trial, run.rules.direction)
 
 
 @given(runs())

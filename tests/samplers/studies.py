@@ -146,7 +146,14 @@ def bred(study: optuna.Study) -> list[tuple[FrozenTrial, FrozenTrial]]:
 
 def rules_of(sampler: AnySampler, study: optuna.Study) -> Rules:
     assert sampler.population_size is not None
-    return Rules(sampler.population_size, sampler.n_elites, study.direction)
+    generations = sampler.generations
+    return Rules(
+        sampler.population_size,
+        sampler.n_elites,
+        study.direction,
+        generations.train_elites,
+        generations.fitness_smoothing,
+    )
 
 
 def numbers(trials: list[FrozenTrial]) -> list[int]:

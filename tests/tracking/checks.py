@@ -92,6 +92,7 @@ def _check_child(uri: str, trial: FrozenTrial, children: dict[int, Run], is_ours
         "epbt.generation": max(0, 1 + (trial.number - 6) // 3) if is_ours else None,
         "epbt.parent_trial": lineage.get("parent"),
         "epbt.mate_trial": lineage.get("mate"),
+        "epbt.elite": "true" if lineage.get("elite") else None,
     }.items():
         assert run.data.tags.get(tag) == (None if value is None else str(value))
     if lineage.get("parent") is not None:

@@ -57,21 +57,23 @@ def test_four_threads_bring_every_trial_once(server: str, experiment: str) -> No
     check(study, server, 24, experiment)
 
 
-def test_four_processes_bring_every_trial_once(
-    server: str, experiment: str, tmp_path: Path
-) -> None:
+def test_four_processes_that_start_on_no_database_bring_every_trial_once(tmp_path: Path) -> None:
+    """MLflow's own processes do not wait for one another, and leave tables that none can use."""
+    uri = f"sqlite:///{tmp_path}/new/mlflow.db"
+    (tmp_path / "new").mkdir()
     journal = tmp_path / "study.log"
     open_journal(str(journal))
-    programs = [start_program(server, journal, 6, experiment) for _ in range(4)]
+    programs = [start_program(uri, journal, 6, NAME) for _ in range(4)]
     outputs = [program.communicate()[0] for program in programs]
     assert [program.returncode for program in programs] == [0] * 4, outputs
     study = open_journal(str(journal))
-    assert [p.info.status for p in parents_of(server, experiment)] == ["FINISHED"]
+    assert [p.info.status for p in parents_of(uri)] == ["FINISHED"]
+    assert sorted(children_of(uri)) == list(range(24))
     # Whose parent was still on its way through another process has all its tags after a sync.
-    MLflowTracker(server, experiment=experiment, pictures_every=0).sync(study)
-    check(study, server, 24, experiment)
-    (parent,) = parents_of(server, experiment)
-    assert [step for step, _ in history(server, parent, "best")] == list(range(7))
+    MLflowTracker(uri, pictures_every=0).sync(study)
+    check(study, uri, 24)
+    (parent,) = parents_of(uri)
+    assert [step for step, _ in history(uri, parent, "best")] == list(range(7))
 
 
 def test_processes_that_begin_together_elect_one_parent_run(server: str, experiment: str) -> None:
@@ -85,7 +87,7 @@ def test_processes_that_begin_together_elect_one_parent_run(server: str, experim
         addresses = set(threads.map(sync, range(6)))
     (parent,) = parents_of(server, experiment)
     (address,) = addresses
-    assert address.endswith(parent.info.run_id)
+    assert parent.info.run_id in address
     check(study, server, 1, experiment)
 
 
@@ -212,21 +214,6 @@ def test_a_trial_that_ended_a_minute_ago_is_not_left_to_a_process_that_may_be_go
     assert sorted(children_of(server, experiment)) == [0, 2]
 
 
-def test_eight_processes_that_start_on_no_database_make_it_once(tmp_path: Path) -> None:
-    """MLflow's own processes do not wait for one another, and leave tables that none can use."""
-    uri = f"sqlite:///{tmp_path}/new/mlflow.db"
-    (tmp_path / "new").mkdir()
-    journal = tmp_path / "study.log"
-    study = open_journal(str(journal))
-    programs = [start_program(uri, journal, 1, NAME) for _ in range(8)]
-    errors = [program.communicate()[1] for program in programs]
-    assert [program.returncode for program in programs] == [0] * 8, errors
-    assert len(parents_of(uri)) == 1
-    assert sorted(children_of(uri)) == list(range(8))
-    MLflowTracker(uri, pictures_every=0).sync(study)
-    check(study, uri, 8)
-
-
 def test_a_sync_before_the_first_trial_begins_has_the_same_parent_run(database: str) -> None:
     study = make_study()
     study.enqueue_trial({"x": 0.5})
@@ -295,8 +282,8 @@ def test_names_that_become_alike_are_kept_apart(database: str) -> None:
         study.optimize(objective, n_trials=6, callbacks=[tracker])
     run_0 = children_of(database)[0]
     assert sorted(run_0.data.params.values()) == ["0.0", "1.0", "2.0", "3.0"]
-    notes = {k: v for k, v in run_0.data.tags.items() if k.startswith(("lr", "x"))}
-    assert sorted(notes.values()) == ["0", "1", "2", "3"]
+    notes = {k: v for k, v in run_0.data.metrics.items() if k.startswith(("lr", "x"))}
+    assert sorted(notes.values()) == [0, 1, 2, 3]
     (parent,) = parents_of(database)
     best = {k: v for k, v in parent.data.metrics.items() if k.startswith("best.")}
     assert sorted(best.values()) == [0, 1, 2, 3]

@@ -24,10 +24,18 @@ _EXPERIMENT = "digits"
 
 
 @pytest.fixture(scope="module")
-def tracked(server: str) -> str:
-    """The server, with a study of five generations."""
+def tracker(server: str) -> MLflowTracker:
+    """The tracker of a study of five generations."""
     with MLflowTracker(server, experiment=_EXPERIMENT) as tracker:
         run(make_study(), tracker, 18)
+    return tracker
+
+
+@pytest.fixture
+def tracked(tracker: MLflowTracker, server: str) -> str:
+    """The server, with that study."""
+    assert tracker.url is not None
+    assert tracker.url.startswith(server)
     return server
 
 
@@ -58,6 +66,20 @@ def test_the_runs_table_shows_the_trials_of_one_generation(tracked: str, page: P
         link = page.get_by_role("link", name=f"trial {number}", exact=True)
         expect(link).to_have_count(1 if number in (12, 13, 14) else 0)
     keep(page, "generation")
+
+
+def test_the_tracker_s_address_is_one_click_from_the_winner_and_from_its_schedule(
+    tracker: MLflowTracker, tracked: str, page: Page
+) -> None:
+    (parent,) = parents_of(tracked, _EXPERIMENT)
+    winner = parent.data.tags["epbt.winner_trial"]
+    page.goto(tracker.url or "")
+    with page.expect_popup() as popup:
+        page.get_by_role("link", name=f"Trial {winner}", exact=True).click()
+    expect(popup.value.get_by_role("heading", name=f"trial {winner}")).to_be_visible()
+    page.get_by_role("tab", name="Model metrics").click()
+    expect(page.get_by_text(f"schedule of trial {winner}", exact=True).first).to_be_visible()
+    keep(page, "schedule")
 
 
 def test_the_page_of_a_trial_shows_whom_it_descends_from(tracked: str, page: Page) -> None:

@@ -69,6 +69,13 @@ def can_be_shown(value: Any) -> bool:
     return True
 
 
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a metric: a finite number of at most 53 bits."""
+    if isinstance(value, int):
+        return -(2**53) <= value <= 2**53
+    return isinstance(value, float) and math.isfinite(value)
+
+
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     params=st.dictionaries(names, st.floats(-9, 9), min_size=1, max_size=8),
@@ -98,13 +105,17 @@ def test_what_can_be_shown_arrives_under_a_name_of_its_own(
     delivery = Delivery(study, Destination(uri, "names", False, 0))
     for number in range(2):
         delivery.deliver(number, is_first_try=True, is_listed=False)
-    delivery.bring_generations()
+    delivery.parent.bring_generations()
     runs = [delivery._client.get_run(delivery._children[number].run_id) for number in range(2)]
     for run in runs:
         assert sorted(run.data.params.values()) == sorted(map(str, params.values()))
         notes = {k: v for k, v in run.data.tags.items() if not k.startswith(("epbt.", "mlflow."))}
-        shown = [text_of(value) for value in noted.values() if can_be_shown(value)]
-        assert sorted(notes.values()) == sorted(shown)
+        numbers = [value for value in noted.values() if is_number(value)]
+        texts = [v for v in noted.values() if not is_number(v) and can_be_shown(v)]
+        assert sorted(notes.values()) == sorted(map(text_of, texts))
+        own = {"intermediate_value", "fitness"}
+        metrics = [value for key, value in run.data.metrics.items() if key not in own]
+        assert sorted(metrics) == sorted(map(float, numbers))
         assert run.data.tags["epbt.trial"] in "01"
         assert run.data.tags["mlflow.parentRunId"] == delivery.experiment.parent
         logged = list(delivery.experiment.history(run.info.run_id, ["intermediate_value"]))
@@ -170,7 +181,7 @@ def test_what_a_server_refuses_is_left_out_alone(
     def objective(trial: optuna.Trial) -> float:
         for i in range(20):
             trial.suggest_float(f"x{i}", 0, 1)
-            trial.set_user_attr(f"note {i}", i)
+            trial.set_user_attr(f"note {i}", "text")
         return 0.5
 
     with MLflowTracker(database, pictures_every=0) as tracker:

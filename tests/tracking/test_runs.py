@@ -13,11 +13,12 @@ from mlflow.utils.validation import _validate_metric_name
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from epbt_optuna import EPBTSampler
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna.population import Generations
 from epbt_optuna.tracking import MLflowTracker
 from epbt_optuna.tracking.experiment import batches
-from epbt_optuna.tracking.runs import TrialRun, text_of, user_tag, valid_key
+from epbt_optuna.tracking.runs import TrialRun, text_of, user_key, valid_key
 from tests.lineage.studies import averaging
 
 START = datetime(2026, 1, 1)
@@ -58,6 +59,18 @@ def test_a_trial_whose_lineage_was_not_recorded_still_has_its_generation() -> No
     content = TrialRun.of(trial(number=7, state=TrialState.FAIL), Generations(6, 3), NOBODY)
     assert content.tags["epbt.generation"] == "1"
     assert "epbt.parent_trial" not in content.tags
+
+
+@pytest.mark.parametrize("train_elites", [False, True])
+def test_an_elite_that_goes_on_training_is_tagged_as_one(train_elites: bool) -> None:
+    sampler = EPBTSampler(4, n_elites=2, train_elites=train_elites, seed=0)
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=8)
+    identity, generations = StudyIdentity.of(study), Generations.recorded(study)
+    tags = [TrialRun.of(trial, generations, identity).tags for trial in study.trials]
+    elites = [number for number, own in enumerate(tags) if own.get("epbt.elite") == "true"]
+    assert elites == ([4, 5] if train_elites else [])
+    assert sum("epbt.elite" in own for own in tags) == len(elites)
 
 
 @pytest.mark.parametrize("name", ["lr", "optimizer/lr", "θ₀", "a:b", "x" * 250])
@@ -124,10 +137,10 @@ def test_a_users_tag_cannot_take_the_place_of_mlflows_or_ours() -> None:
         *("mlflow.x", "user.mlflow.x", "user.user.mlflow.x", "..mlflow.x", "EPBT.trial"),
         *("epbt.trial", "user.epbt.trial", "x", "user.x"),
     ]
-    tags = [user_tag(name) for name in names]
+    tags = [user_key(name) for name in names]
     assert len(set(tags)) == len(names)
     assert not any(tag.lower().startswith(("mlflow.", "epbt.")) for tag in tags)
-    assert user_tag("x") == "x"
+    assert user_key("x") == "x"
 
 
 def test_every_value_becomes_a_text_that_can_be_sent() -> None:

@@ -13,12 +13,12 @@ import optuna
 import pytest
 from tqdm import tqdm
 
-from epbt_optuna.tracking import MLflowTracker, delivery, worker
+from epbt_optuna.tracking import MLflowTracker, parent, worker
 from tests.tracking.checks import check, parents_of
 from tests.tracking.training import make_study, run
 
 
-def test_close_shows_its_progress_and_logs_where_the_parent_run_is(
+def test_the_log_says_where_to_look_at_the_start_and_at_the_end_and_close_shows_progress(
     database: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     terminal = io.StringIO()
@@ -29,22 +29,30 @@ def test_close_shows_its_progress_and_logs_where_the_parent_run_is(
     monkeypatch.setattr(worker, "tqdm", bar)
     study = make_study()
     tracker = MLflowTracker(database, pictures_every=0)
-    run(study, tracker, 6)
-    with caplog.at_level(logging.INFO, "epbt_optuna"):
+    assert tracker.run_id is None
+    with caplog.at_level(logging.INFO, "optuna.epbt_optuna"):
+        run(study, tracker, 6)
         tracker.close()
     assert "of 6 trials to MLflow" in terminal.getvalue()
-    (parent,) = parents_of(database)
-    assert caplog.messages[-1].startswith("6 trials of 'a study' are in MLflow: sqlite:///")
-    assert caplog.messages[-1].endswith(f"run {parent.info.run_id}")
+    (study_run,) = parents_of(database)
+    address = (
+        f"`mlflow ui --backend-store-uri {database}`, experiment 1, run {study_run.info.run_id}"
+    )
+    lines = [r.getMessage() for r in caplog.records if r.name == "optuna.epbt_optuna.tracking"]
+    assert lines == [
+        f"'a study' is brought to MLflow: {address}",
+        f"6 trials of 'a study' are in MLflow: {address}",
+    ]
+    assert (tracker.run_id, tracker.url) == (study_run.info.run_id, None)
 
 
 def test_pictures_are_not_drawn_again_before_their_time_but_always_at_the_end(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "_PAUSE", 1e9)
+    monkeypatch.setattr(parent, "_PAUSE", 1e9)
     drawn: list[int] = []
     monkeypatch.setattr(
-        delivery, "write_artifacts", lambda study, *_, **__: drawn.append(len(study.trials))
+        parent, "write_artifacts", lambda study, *_, **__: drawn.append(len(study.trials))
     )
     monkeypatch.setattr(worker, "_REST_SHARE", 0.0)
     study = make_study()

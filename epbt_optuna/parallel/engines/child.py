@@ -7,13 +7,15 @@ import os
 import signal
 import time
 from contextlib import suppress
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import optuna
 
 from epbt_optuna._internal.text import get_logger
 from epbt_optuna.parallel.devices import Slot, limited_threads
+from epbt_optuna.parallel.engines.fork_server import Forked, ForkServer
 from epbt_optuna.parallel.engines.worker_process import Answer, serve
 
 __all__ = ["Child", "ChildEnded"]
@@ -43,17 +45,19 @@ class Child:
 
     That it has ended shows at the end of its pipes; but children that it forked hold these open for
     as long as they live. So whoever waits for a message looks at the process, too.
+
+    Args:
+        name: The process's name.
+        slot: Its slot.
+        fork_server: What forks it; None, or one that has ended, if it is to be spawned.
     """
 
-    def __init__(self, name: str, slot: Slot) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(
-            target=serve, args=(theirs, slot, optuna.logging.get_verbosity()), name=name
-        )
+    def __init__(self, name: str, slot: Slot, fork_server: ForkServer | None = None) -> None:
+        self._connection, theirs = multiprocessing.Pipe()
         self._has_begun = self._is_ending = self.has_loaded = False
-        with theirs, limited_threads(slot):  # this copy is closed: it would hide the pipe's end
-            self._process.start()
+        with theirs:  # this copy is closed: it would hide the pipe's end
+            forked = None if fork_server is None else fork_server.fork(name, theirs, slot)
+            self._process = forked or _spawned(name, theirs, slot)
 
     def load(self, payload: bytes) -> Answer:
         """Let it load what all trials have in common.
@@ -88,7 +92,9 @@ class Child:
     def interrupt(self) -> None:
         """Interrupt the objective that it runs; when the trial is told, the process ends."""
         self.end_soon()
-        if os.name == "posix" and self._process.pid is not None and self._process.is_alive():
+        if isinstance(self._process, Forked):
+            self._process.send_signal(signal.SIGINT)
+        elif os.name == "posix" and self._process.pid is not None and self._process.is_alive():
             with suppress(ProcessLookupError):
                 os.kill(self._process.pid, signal.SIGINT)
 
@@ -139,6 +145,15 @@ class Child:
                 return False
             time.sleep(0.01)
         return True
+
+
+def _spawned(name: str, connection: Connection, slot: Slot) -> BaseProcess:
+    process = multiprocessing.get_context("spawn").Process(
+        target=serve, args=(connection, slot, optuna.logging.get_verbosity()), name=name
+    )
+    with limited_threads(slot):
+        process.start()
+    return process
 
 
 def _how_it_ended(code: int | None) -> str:

@@ -1,7 +1,7 @@
 """Workers that are processes: for objectives that compute, and for one or more GPUs.
 
-Each worker has a process, spawned, with a pipe of its own, and a thread of the driver's that waits
-for it. So a process that dies takes nobody with it.
+Each worker has a process, spawned or forked, with a pipe of its own, and a thread of the driver's
+that waits for it. So a process that dies takes nobody with it.
 
 Three kinds of threads touch a `_Worker`. One thread of the engine at a time, which took it from
 the queue of free ones, runs a trial in it; it alone starts the process and forgets it. The driver's
@@ -21,7 +21,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from multiprocessing.spawn import get_preparation_data
 from queue import SimpleQueue
 from typing import TypeVar
@@ -31,6 +31,7 @@ from optuna import Trial
 from epbt_optuna._internal.optuna import trial_id_of
 from epbt_optuna.parallel.devices import Slot
 from epbt_optuna.parallel.engines.child import Child, ChildEnded
+from epbt_optuna.parallel.engines.fork_server import ForkServer
 from epbt_optuna.parallel.engines.pickling import pickled, unpacked
 from epbt_optuna.parallel.engines.protocol import EngineError, WorkerDied
 from epbt_optuna.parallel.worker import Outcome, Work
@@ -68,6 +69,12 @@ def check_not_imported() -> None:
 class Processes:
     """The worker processes of one run.
 
+    Args:
+        work: What they have in common.
+        slots: One for each.
+        show_start: Called with how many are ready and how many there are, at once and as they come.
+        forks: Whether a server forks them; else, or where it cannot, they are spawned.
+
     Raises:
         ValueError: The storage cannot be reached from another process.
         TypeError: Study or objective cannot be pickled.
@@ -75,11 +82,21 @@ class Processes:
         EngineError: A worker process could not be started.
     """
 
-    def __init__(self, work: Work, slots: tuple[Slot, ...]) -> None:
+    def __init__(
+        self,
+        work: Work,
+        slots: tuple[Slot, ...],
+        show_start: Callable[[int, int], None],
+        *,
+        forks: bool,
+    ) -> None:
         _check_main()
         self.n_workers = len(slots)
         payload = pickled(work)
-        self._workers = [_Worker(payload, slot) for slot in slots]
+        show_start(0, len(slots))
+        self._fork_server = ForkServer(slots[0]) if forks else None
+        self._workers = [_Worker(payload, slot, self._fork_server) for slot in slots]
+        self._have_started = False
         self._free: SimpleQueue[_Worker] = SimpleQueue()
         for worker in self._workers:
             self._free.put(worker)
@@ -87,8 +104,10 @@ class Processes:
         try:
             # As many as there are workers, and the queue is in order: each starts another one.
             starts = [self._threads.submit(self._lent, _Worker.start) for _ in slots]
-            for start in starts:
+            for n_started, start in enumerate(as_completed(starts), start=1):
                 start.result()
+                show_start(n_started, len(slots))
+            self._have_started = True
         except BaseException:
             self.close()
             raise
@@ -113,12 +132,16 @@ class Processes:
         """End the processes, killing those that still run a trial, and wait until they are gone."""
         for worker in self._workers:
             worker.cut_off()
+        if self._fork_server is not None and not self._have_started:
+            self._fork_server.end()  # some may wait for it
         # In the engine's threads, each as soon as a worker is free, and not given back: what is cut
         # off has an end, and is free then.
         ends = [self._threads.submit(lambda: self._free.get().end()) for _ in self._workers]
         for end in ends:
             end.result()
         self._threads.shutdown()
+        if self._fork_server is not None:
+            self._fork_server.end()
 
     def _lent(self, action: Callable[[_Worker], _T]) -> _T:
         worker = self._free.get()
@@ -131,9 +154,10 @@ class Processes:
 class _Worker:
     """One worker, whose process is replaced when it dies or should not go on."""
 
-    def __init__(self, payload: bytes, slot: Slot) -> None:
+    def __init__(self, payload: bytes, slot: Slot, fork_server: ForkServer | None) -> None:
         self._payload = payload
         self._slot = slot
+        self._fork_server = fork_server
         self._child: Child | None = None
         self._trial_id: int | None = None
         self._closing = False
@@ -143,7 +167,8 @@ class _Worker:
     def start(self) -> None:
         """Start the process and wait until it has loaded study and objective."""
         for _ in range(_MAX_STARTS):
-            self._child = child = Child(f"{_NAME}-{self._slot.index}", self._slot)
+            name = f"{_NAME}-{self._slot.index}"
+            self._child = child = Child(name, self._slot, self._fork_server)
             if self._closing:
                 child.kill()
             try:

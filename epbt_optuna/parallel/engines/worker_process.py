@@ -31,7 +31,7 @@ from epbt_optuna.parallel.devices import Slot, pin_to_device
 from epbt_optuna.parallel.engines.pickling import loaded, packed
 from epbt_optuna.parallel.worker import Objective, Outcome
 
-__all__ = ["Answer", "serve"]
+__all__ = ["Answer", "die_with_parent", "serve"]
 
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
 
@@ -133,9 +133,16 @@ def _end_with_parent() -> None:
             parent.join(1.0)
         os._exit(1)
 
-    if sys.platform == "linux":
-        # The thread is too late while this process is stopped, or in C code that keeps Python's
-        # lock. (The kernel means the thread that started this process: one of the engine's, and
-        # these end after their processes.)
-        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    die_with_parent()
+    # Elsewhere than on Linux this is all there is.
     threading.Thread(target=wait, daemon=True).start()
+
+
+def die_with_parent() -> None:
+    """Let Linux kill this process when its parent ends, be this one stopped or busy in C code.
+
+    The kernel means the thread that started it. That is one of the engine's or the one that runs
+    `optimize`, which end after their processes, or the one thread of a fork server.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)

@@ -74,7 +74,7 @@ class LineageInfo(NamedTuple):
         maximize: Whether greater values are fitter.
         nodes: The trials, by number.
         n_rows: How many rows there are.
-        inheritance: From parents to children.
+        inheritance: From parents to children who are others.
         crossover: From mates to children that have none of their weights.
         averaging: From mates to children whose weights were averaged with theirs.
         survival: Elites, through the generations that they survive.
@@ -164,7 +164,9 @@ class LineageInfo(NamedTuple):
 
     def _clade(self, name: str, colour: str, of: set[int]) -> Clade:
         nodes = [node for node in self.nodes if node.founder in of]
-        return Clade(name, colour, nodes, inheritance(self.nodes, nodes), survival(nodes))
+        return Clade(
+            name, colour, nodes, inheritance(self.nodes, nodes), survival(self.nodes, nodes)
+        )
 
 
 def check_color_by(color_by: str) -> None:
@@ -198,7 +200,7 @@ def lineage_info(study: Study) -> LineageInfo:
         inheritance=inheritance(nodes, nodes),
         crossover=crossover,
         averaging=averaging,
-        survival=survival(nodes),
+        survival=survival(nodes, nodes),
         best_ancestry=best_ancestry(nodes),
         colour_range=_colour_range(nodes, maximize),
     )
@@ -220,6 +222,7 @@ def _node(graph: networkx.DiGraph, number: int) -> LineageNode:
         parent=relatives.get("weights"),
         mate=mate,
         mate_weight=0.0 if mate is None else graph.edges[mate, number]["mate_weight"],
+        is_elite=attributes["elite"],
         last_generation=attributes["generation"] if survives_until is None else survives_until,
         is_best=attributes["best"],
         in_best_ancestry=attributes["in_best_ancestry"],

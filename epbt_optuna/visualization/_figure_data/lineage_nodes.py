@@ -25,6 +25,7 @@ class LineageNode(NamedTuple):
         parent: Number of the trial whose weights it inherited, or None.
         mate: Number of the other parent in crossover, or None.
         mate_weight: The mate's share in the weights that it started from.
+        is_elite: Whether it is its parent, an elite that goes on training.
         last_generation: The last one after which it is alive; its own if it never survived one.
         is_best: Whether it is the study's best trial.
         in_best_ancestry: Whether it is, or handed weights down to it.
@@ -40,23 +41,32 @@ class LineageNode(NamedTuple):
     parent: int | None
     mate: int | None
     mate_weight: float
+    is_elite: bool
     last_generation: int
     is_best: bool
     in_best_ancestry: bool
 
 
 def inheritance(nodes: list[LineageNode], children: list[LineageNode]) -> list[list[Place]]:
-    """Return the lines from parents to these children."""
-    return [line_between(nodes[n.parent], n) for n in children if n.parent is not None]
-
-
-def survival(nodes: list[LineageNode]) -> list[list[Place]]:
-    """Return the lines of those who survive, through the generations in which they do."""
+    """Return the lines from parents to these children, as far as they are others."""
     return [
+        line_between(nodes[n.parent], n)
+        for n in children
+        if n.parent is not None and not n.is_elite
+    ]
+
+
+def survival(nodes: list[LineageNode], survivors: list[LineageNode]) -> list[list[Place]]:
+    """Return the lines of those who survive, or go on training, through these generations."""
+    alive = [
         [(n.generation, n.row), (n.last_generation, n.row)]
-        for n in nodes
+        for n in survivors
         if n.last_generation > n.generation
     ]
+    trained = [
+        line_between(nodes[n.parent], n) for n in survivors if n.parent is not None and n.is_elite
+    ]
+    return alive + trained
 
 
 def line_between(parent: LineageNode, child: LineageNode) -> list[Place]:

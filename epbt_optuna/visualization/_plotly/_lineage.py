@@ -43,10 +43,11 @@ def plot_lineage(study: Study, *, color_by: ColorBy = "fitness") -> go.Figure:
     """Plot who inherited weights from whom: every trial, generations from left to right.
 
     The picture is a tree, or one for each founder. An individual keeps its row for life: an elite
-    is a level line through the generations that it survives. Relatives are side by side, so lines
-    of inheritance do not cross (but where workers wait for nobody), and whose descendants take
-    over is seen. In the middle is the founder whose weights the best trial has; founders whose
-    descendants die out first are on the top and on the bottom.
+    is a level line through the generations that it survives, with a point for each in which it
+    goes on training. Relatives are side by side, so lines of inheritance do not cross (but where
+    workers wait for nobody), and whose descendants take over is seen. In the middle is the founder
+    whose weights the best trial has; founders whose descendants die out first are on the top and
+    on the bottom.
 
     The colour is the fitness, light for the fittest in both directions of a study; a few
     individuals that are much less fit than all others share the darkest. The line of weights that
@@ -219,6 +220,8 @@ def _hover_text(node: LineageNode) -> str:
         f"value: {number_text(node.value)}",
         f"parent: {_name(node.parent)}, mate: {_name(node.mate)}{_share_text(node)}",
     ]
+    if node.is_elite:
+        lines.append("an elite that goes on training")
     if node.last_generation > node.generation:
         lines.append(f"elite until generation {node.last_generation}")
     params = list(node.params.items())

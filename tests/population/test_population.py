@@ -1,4 +1,4 @@
-"""Populations: the arithmetic of generations, and who is alive as trials finish."""
+"""Populations: individuals and where they come from, and who is alive as trials finish."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import optuna
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -37,83 +34,6 @@ def study_of(n_trials: int) -> optuna.Study:
 
 def numbers(population: tuple[Individual, ...]) -> list[int]:
     return [individual.number for individual in population]
-
-
-# Generations
-
-
-def test_the_papers_25_generations_of_40_with_20_elites_are_520_trials() -> None:
-    assert Generations(40, 20).n_trials(25) == 520
-
-
-@pytest.mark.parametrize(
-    ("population_size", "n_elites", "starts"),
-    [
-        (4, 2, [0, 4, 6, 8]),
-        (3, 0, [0, 3, 6, 9]),
-        (5, 4, [0, 5, 6, 7]),
-        (2, 1, [0, 2, 3, 4]),
-        (1, 0, [0, 1, 2, 3]),
-    ],
-)
-def test_generations_start_where_the_last_one_ended(
-    population_size: int, n_elites: int, starts: list[int]
-) -> None:
-    generations = Generations(population_size, n_elites)
-    assert [generations.numbers(g).start for g in range(4)] == starts
-    assert [generations.n_trials(g) for g in range(4)] == starts
-
-
-@given(st.integers(1, 50), st.data())
-def test_every_number_is_in_the_one_generation_that_it_says(size: int, data: st.DataObject) -> None:
-    generations = Generations(size, data.draw(st.integers(0, size - 1)))
-    numbers = [(number, g) for g in range(6) for number in generations.numbers(g)]
-    assert [number for number, _ in numbers] == list(range(generations.n_trials(6)))
-    assert all(generations.of(number) == g for number, g in numbers)
-
-
-@pytest.mark.parametrize(
-    ("population_size", "n_elites", "error", "message"),
-    [
-        (0, 0, ValueError, "`population_size` must be at least 1 but got 0."),
-        (-4, 0, ValueError, "`population_size` must be at least 1 but got -4."),
-        (4.0, 2, TypeError, "`population_size` must be an integer but got 4.0."),
-        (True, 0, TypeError, "`population_size` must be an integer but got True."),
-        (None, 0, TypeError, "`population_size` must be an integer but got None."),
-        (4, -1, ValueError, "`n_elites` must be at least 0 but got -1."),
-        (4, 4, ValueError, "`n_elites` must be at most 3 but got 4."),
-        (4, 2.0, TypeError, "`n_elites` must be an integer but got 2.0."),
-        (4, False, TypeError, "`n_elites` must be an integer but got False."),
-    ],
-)
-def test_a_population_that_cannot_be_is_refused_by_name_rule_and_value(
-    population_size: Any, n_elites: Any, error: type[Exception], message: str
-) -> None:
-    with pytest.raises(error, match=f"^{re.escape(message)}$"):
-        Generations(population_size, n_elites)
-
-
-def test_numpys_integers_become_pythons_own_since_records_are_json() -> None:
-    size: Any = np.int64(4)
-    generations = Generations(size, size - 2)
-    assert type(generations.of(5)) is int
-    assert generations == Generations(4, 2)
-
-
-def test_the_arithmetic_is_read_back_from_the_study() -> None:
-    study = study_of(1)
-    assert Generations.recorded(study) is None
-    for _ in range(2):
-        Generations(4, 2).record(study)
-    assert Generations.recorded(study) == Generations(4, 2)
-
-
-def test_a_study_keeps_the_arithmetic_that_it_was_begun_with() -> None:
-    study = study_of(1)
-    Generations(4, 2).record(study)
-    with pytest.raises(ValueError, match="begun with a population_size of 4 and 2 elites"):
-        Generations(4, 1).record(study)
-    assert Generations.recorded(study) == Generations(4, 2)
 
 
 # Individuals and lineages
@@ -165,6 +85,13 @@ def test_a_lineage_is_read_back_from_its_record(lineage: Lineage) -> None:
     record = lineage.record("0123456789ab")
     assert Lineage.recorded(lineage.number, {"epbt:lineage": record, "other": 1}) == lineage
     assert set(record) == {"generation", "parent", "mate", "number", "token"}
+
+
+def test_an_elite_that_goes_on_training_is_recorded_as_one() -> None:
+    lineage = Lineage(7, 2, 3, elite=True)
+    record = lineage.record("0123456789ab")
+    assert record["elite"] is True
+    assert Lineage.recorded(7, {"epbt:lineage": record}) == lineage
 
 
 def test_a_trial_that_nobody_bred_has_no_lineage() -> None:
