@@ -36,6 +36,8 @@ def main() -> None:
     studies = [read_study(folder) for folder in sorted(parser.parse_args().folder.glob("seed-*"))]
     pictures.plot_lineage(studies[0])
     save("lineage")
+    pictures.plot_lineage(studies[0], color_by="founder")
+    save("founders")
     pictures.plot_generations(studies[0])
     save("generations")
     pictures.plot_schedule(studies[0])

@@ -14,7 +14,7 @@ from optuna.storages import fail_stale_trials
 from optuna.storages._cached_storage import _CachedStorage, _StudyInfo
 from optuna.storages._heartbeat import BaseHeartbeat, get_heartbeat_thread, is_heartbeat_enabled
 from optuna.study._tell import _tell_with_warning
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from epbt_optuna._internal.optuna import backend_of, make_room
 
@@ -26,6 +26,7 @@ __all__ = [
     "heartbeat",
     "heartbeat_interval",
     "is_optimizing",
+    "log_completed",
     "optimizing",
     "reopen_trial",
     "see_new_trials",
@@ -38,6 +39,11 @@ __all__ = [
 def is_optimizing(study: Study) -> bool:
     """Return whether this thread runs an objective or a callback of `study`."""
     return study._thread_local.in_optimize_loop
+
+
+def log_completed(study: Study, trial: FrozenTrial) -> None:
+    """Log the line that `Study.optimize` logs of a COMPLETE trial."""
+    study._log_completed_trial(trial.values, trial.number, trial.params)
 
 
 @contextmanager

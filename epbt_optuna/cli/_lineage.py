@@ -96,7 +96,7 @@ class _Forest:
                 stack.extend((child, depth + 1, True) for child in branches)
 
 
-def print_ancestry(study: Study, trial: int | None) -> None:
+def print_ancestry(study: Study, trial: int | None, *, with_params: bool = False) -> None:
     """Print the ancestry of a trial, the best by default, a line for each ancestor.
 
     Raises:
@@ -106,17 +106,18 @@ def print_ancestry(study: Study, trial: int | None) -> None:
     forest = _Forest.of(study)
     last = chain[-1]
     best = ", the best" if forest.trials[last]["best"] else ""
-    columns = (*_COLUMNS, "other children", "descendants", "alive until")
+    columns: tuple[str, ...] = (*_COLUMNS, "other children", "descendants", "alive until")
     expendable = ("alive until", "other children", "descendants", "mate")
-    _print(
-        f"{study.study_name}: the ancestry of trial {last}{best}",
-        columns,
-        [(_ancestor(number, forest, last), "bold" if number == last else None) for number in chain],
-        expendable,
-    )
+    rows: list[Row] = [
+        (_ancestor(number, forest, last), "bold" if number == last else None) for number in chain
+    ]
+    if with_params:
+        columns, rows = _with_params(columns, rows, [forest.trials[number] for number in chain])
+    title = f"{study.study_name}: the ancestry of trial {last}{best}"
+    _print(title, columns, rows, expendable)
 
 
-def print_forest(study: Study, trial: int | None) -> None:
+def print_forest(study: Study, trial: int | None, *, with_params: bool = False) -> None:
     """Print every trial below its parent, with the ancestry of one emphasised.
 
     Raises:
@@ -128,12 +129,17 @@ def print_forest(study: Study, trial: int | None) -> None:
     else:
         straight = {ancestor.number for ancestor in ancestry(study, trial)}
     rows: list[Row] = []
+    shown: list[Mapping[str, Any]] = []
     for number, depth, branches_off in forest.lines(straight):
         indent = "│ " * (depth - branches_off) + "├─" * branches_off
         cells = forest.cells(number, indent, is_ancestor=number in straight)
         is_plain = forest.trials[number]["state"] == "COMPLETE"
         rows.append((cells, _ANCESTRY if number in straight else None if is_plain else _FAINT))
-    _print(f"{study.study_name}: {len(rows)} trials", _COLUMNS, rows, ("mate",))
+        shown.append(forest.trials[number])
+    columns: tuple[str, ...] = _COLUMNS
+    if with_params:
+        columns, rows = _with_params(columns, rows, shown)
+    _print(f"{study.study_name}: {len(rows)} trials", columns, rows, ("mate",))
     console().print(_LEGEND.format("the best" if trial is None else f"trial {trial}"), style=_FAINT)
 
 
@@ -146,6 +152,27 @@ def _ancestor(number: int, forest: _Forest, last: int) -> tuple[str, ...]:
         str(forest.n_descendants[number] or ""),
         "" if survives_until is None else f"gen {survives_until}",
     )
+
+
+def _with_params(
+    columns: tuple[str, ...], rows: Sequence[Row], trials: Sequence[Mapping[str, Any]]
+) -> tuple[tuple[str, ...], list[Row]]:
+    """Return columns and rows with a column for each hyperparameter; nothing where there is none.
+
+    A hyperparameter may have the name of another column: `fitted_table` tells them by name.
+    """
+    names = sorted({name for trial in trials for name in trial["params"]})
+    headings = tuple(f"param {name}" if name in columns else name for name in names)
+    longer: list[Row] = []
+    for (cells, style), trial in zip(rows, trials, strict=True):
+        texts = (_param(trial["params"], name) for name in names)
+        longer.append(((*cells, *texts), style))
+    return (*columns, *headings), longer
+
+
+def _param(params: Mapping[str, Any], name: str) -> str:
+    value = params.get(name, "")
+    return format_number(value) if isinstance(value, float) else str(value)
 
 
 def _print(title: str, columns: Sequence[str], rows: list[Row], expendable: Sequence[str]) -> None:

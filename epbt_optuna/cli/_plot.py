@@ -34,7 +34,7 @@ def check_suffix(out: Path) -> None:
         )
 
 
-def draw(what: str, study: Study, out: Path) -> Iterator[Path]:
+def draw(what: str, study: Study, out: Path, color_by: str) -> Iterator[Path]:
     """Draw one of the pictures, or all that the study has, and yield each file once it is there.
 
     Args:
@@ -42,6 +42,7 @@ def draw(what: str, study: Study, out: Path) -> Iterator[Path]:
             are left out where none evolved.
         study: The study.
         out: The file; of all, its name goes on with `-lineage` and so on.
+        color_by: What the colours of the lineage say.
 
     Raises:
         ImportError: The plotting package is not installed.
@@ -49,24 +50,25 @@ def draw(what: str, study: Study, out: Path) -> Iterator[Path]:
         ValueError: There is nothing to draw in the study.
     """
     if what != "all":
-        _draw(what, study, out)
+        _draw(what, study, out, color_by)
         yield out
         return
     has_losses = any("theta_0" in trial.params for trial in study.get_trials(deepcopy=False))
     for one in _FUNCTIONS:
         if one != "losses" or has_losses:
-            yield from draw(one, study, out.with_stem(f"{out.stem}-{one}"))
+            yield from draw(one, study, out.with_stem(f"{out.stem}-{one}"), color_by)
 
 
-def _draw(what: str, study: Study, out: Path) -> None:
+def _draw(what: str, study: Study, out: Path, color_by: str) -> None:
+    options = {"color_by": color_by} if what == "lineage" else {}
     if out.suffix.lower() == ".html":
         from epbt_optuna import visualization
 
-        getattr(visualization, _FUNCTIONS[what])(study).write_html(out)
+        getattr(visualization, _FUNCTIONS[what])(study, **options).write_html(out)
         return
     os.environ.setdefault("MPLBACKEND", "agg")  # no window is wanted
     from epbt_optuna.visualization import matplotlib
 
-    axes = getattr(matplotlib, _FUNCTIONS[what])(study)
+    axes = getattr(matplotlib, _FUNCTIONS[what])(study, **options)
     figure = np.ravel(axes)[0].figure
     figure.savefig(out, dpi=150, bbox_inches="tight")

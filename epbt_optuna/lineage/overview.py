@@ -13,7 +13,7 @@ from epbt_optuna.lineage.history import History
 __all__ = ["GENERATION_COLUMNS", "facts", "format_number", "generation_rows"]
 
 GENERATION_COLUMNS = (
-    "gen", "trials", "pruned", "failed", "best", "mean", "median", "worst", "diversity", "epochs",
+    "gen", "trials", "pruned", "failed", "best", "mean", "median", "worst", "diversity", "reports",
     "trial",
 )  # fmt: skip
 """Names of the columns of `generation_rows`; the last is the fittest alive."""
@@ -43,7 +43,7 @@ def facts(study: Study) -> list[tuple[str, str]]:
             "trials",
             f"{len(history.trials)}: " + ", ".join(f"{n} {state}" for state, n in states.items()),
         ),
-        ("epochs", f"{n_reports:,} (values reported)"),
+        ("reports", f"{n_reports:,}"),
         *_times(history),
         *_best(history),
         *_fittest(history),

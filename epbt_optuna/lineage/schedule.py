@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain, repeat
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -41,6 +43,8 @@ class ScheduleStep:
         params: Its hyperparameters.
         mate_weight: The mate's share in the weights that it started from. Where it is not 0, these
             weights had a second history, which is not in the schedule.
+        reported: The first and the last step at which it reported, or None: it did not, or an
+            earlier version wrote the schedule.
     """
 
     generation: int
@@ -48,14 +52,15 @@ class ScheduleStep:
     n_reports: int
     params: Mapping[str, Any]
     mate_weight: float = 0.0
+    reported: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
 class Schedule:
     """The hyperparameters along one ancestry: what PBT leaves behind in place of a configuration.
 
-    A step is one trial. Epochs are counted by what trials reported, one report an epoch; where
-    an objective reports otherwise, go by `steps`.
+    A step is one trial. `n_epochs`, `by_epoch` and `params_at` count what trials reported: these
+    are epochs where the objective reports once an epoch. Where it reports otherwise, go by `steps`.
 
     Attributes:
         study_name: The study that it comes from.
@@ -92,6 +97,7 @@ class Schedule:
             for name in ("generation", "trial", "n_reports"):
                 check_integer(f"steps[{index}].{name}", getattr(step, name), at_least=0)
             check_probability(f"steps[{index}].mate_weight", step.mate_weight)
+            _check_reported(f"steps[{index}].reported", step)
             check_params(f"`steps[{index}]`", step.params, self.distributions)
 
     @classmethod
@@ -107,19 +113,21 @@ class Schedule:
             ValueError: As for `ancestry`.
         """
         history = History.of(study)
-        chain = history.ancestry(history.trial(trial))
+        trials = history.ancestry(history.trial(trial))
         return cls(
             study_name=history.study_name,
-            distributions={name: d for t in chain for name, d in t.distributions.items()},
+            distributions={name: d for t in trials for name, d in t.distributions.items()},
             steps=tuple(
                 ScheduleStep(
                     generation=history.generations.of(t.number),
                     trial=t.number,
-                    n_reports=len(history.reports(t)),
+                    n_reports=len(reports),
                     params=dict(t.params),
                     mate_weight=history.mate_weight(t),
+                    reported=(reports[0].step, reports[-1].step) if reports else None,
                 )
-                for t in chain
+                for t in trials
+                for reports in (history.reports(t),)
             ),
         )
 
@@ -137,11 +145,16 @@ class Schedule:
         return sum(step.n_reports for step in self.steps)
 
     def by_epoch(self) -> Iterator[Mapping[str, Any]]:
-        """Yield the hyperparameters of each epoch, in order; they are not to be changed."""
-        for step in self.steps:
-            params = MappingProxyType(dict(step.params))
-            for _ in range(step.n_reports):
-                yield params
+        """Return the hyperparameters of each epoch, in order; they are not to be changed.
+
+        Raises:
+            ValueError: There are no epochs, because no trial reported anything.
+        """
+        self.require_epochs()  # at once, not when the first one is asked for
+        params = (MappingProxyType(dict(step.params)) for step in self.steps)
+        return chain.from_iterable(
+            repeat(one, step.n_reports) for one, step in zip(params, self.steps, strict=True)
+        )
 
     def params_at(self, epoch: int) -> dict[str, Any]:
         """Return the hyperparameters of one epoch, counted from 0.
@@ -179,8 +192,9 @@ class Schedule:
                 "trial": step.trial,
                 "n_reports": step.n_reports,
                 "params": encode_params(step.params, self.distributions),
-                # Left out where it is 0: studies know the schedule that they replay by its digest.
+                # Left out where there is none: see `digest`.
                 **({"mate_weight": step.mate_weight} if step.mate_weight else {}),
+                **({"reported": list(step.reported)} if step.reported else {}),
             }
             for step in self.steps
         ]
@@ -191,6 +205,15 @@ class Schedule:
             "steps": steps,
         }
         return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+    @property
+    def digest(self) -> str:
+        """What studies know the schedule by that they replay, also those of earlier versions.
+
+        The steps reported are not in it: earlier versions did not have them.
+        """
+        steps = tuple(replace(step, reported=None) for step in self.steps)
+        return hashlib.sha256(replace(self, steps=steps).to_json().encode()).hexdigest()
 
     @classmethod
     def from_json(cls, text: str) -> Schedule:
@@ -251,10 +274,26 @@ def _decode_step(
     )
     params = take(step, where, "params", dict)
     share = take(step, where, "mate_weight", float) if "mate_weight" in step else 0.0
+    reported = take(step, where, "reported", list) if "reported" in step else None
     return ScheduleStep(
         generation=generation,
         trial=trial,
         n_reports=n_reports,
         params=decode_params(params, f"{where}.params", distributions),
         mate_weight=share,
+        reported=None if reported is None else tuple(reported),
     )
+
+
+def _check_reported(where: str, step: ScheduleStep) -> None:
+    reported: tuple[int, ...] | None = step.reported  # a file may say anything
+    if reported is None:
+        return
+    if len(reported) != 2 or step.n_reports == 0:
+        raise ValueError(
+            f"`{where}` must be the first and the last step of {step.n_reports} reports but got "
+            f"{reported}."
+        )
+    first, last = reported
+    check_integer(f"{where}[0]", first, at_least=0)
+    check_integer(f"{where}[1]", last, at_least=first)

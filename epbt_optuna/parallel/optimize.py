@@ -89,7 +89,8 @@ def optimize(
         callbacks: Called in this process with the study and each finished trial, one at a time.
         catch: Exceptions of the objective that fail their trial but do not end the run.
         timeout: Seconds after which no more trials are asked; those that run are finished.
-        show_progress_bar: Show a bar if the standard error stream is a terminal.
+        show_progress_bar: Show a bar if the standard error stream is a terminal. Else every trial
+            has a line in Optuna's log, as in `study.optimize`.
 
     Raises:
         TypeError: An argument is of the wrong type, or cannot be pickled for processes.

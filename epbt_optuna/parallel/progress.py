@@ -1,20 +1,31 @@
-"""The progress bar of a run: generation, best, median, failed, pruned, trials a second, ETA."""
+"""The progress bar of a run: generation, best, median, failed, pruned, trials a second, ETA.
+
+Where there is none, every trial has a line in the log.
+"""
 
 from __future__ import annotations
 
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
 from statistics import median
 
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
+from epbt_optuna.parallel.run_log import RunLog
 from epbt_optuna.population import Individual
 
 __all__ = ["Progress"]
 
 
 class Progress:
-    """One bar on the standard error stream; silent where that is no terminal.
+    """One bar on the standard error stream, and lines in the log: see `RunLog`.
+
+    There is no bar where that stream is no terminal. Where there is one, lines go above it.
 
     Args:
         study: The study, for its direction and its best trial so far.
@@ -25,6 +36,10 @@ class Progress:
     def __init__(self, study: Study, n_trials: int, shown: bool) -> None:
         # tqdm takes None for "where it is a terminal".
         self._bar = tqdm(total=n_trials, unit=" trials", disable=None if shown else True)
+        self._redirected = ExitStack()
+        if not self._bar.disable:
+            self._redirected.enter_context(logging_redirect_tqdm([*_loggers_of_the_terminal()]))
+        self._log = RunLog(study, every_trial=self._bar.disable)
         self._study = study
         self._n_failed = self._n_pruned = 0
         self._generation: int | None = None
@@ -43,6 +58,7 @@ class Progress:
 
     def update(self, trial: FrozenTrial, generation: int | None) -> None:
         """Count a finished trial, of this generation if the sampler has any."""
+        self._log.update(trial, generation)
         if self._bar.disable:
             return
         self._n_failed += trial.state == TrialState.FAIL
@@ -59,6 +75,7 @@ class Progress:
     def close(self) -> None:
         """Leave the bar as it is."""
         self._bar.close()
+        self._redirected.close()
 
     def _note_best(self, trial: FrozenTrial) -> None:
         individual = Individual.of(trial, self._study.direction)
@@ -74,3 +91,13 @@ class Progress:
         if self._values:
             figures["median"] = f"{median(self._values):.4g}"
         return {**figures, "failed": self._n_failed, "pruned": self._n_pruned}
+
+
+def _loggers_of_the_terminal() -> Iterator[logging.Logger]:
+    """Yield the loggers whose lines would tear a bar: Optuna's, and the root for all others."""
+    for logger in (logging.getLogger("optuna"), logging.getLogger()):
+        streams = [getattr(handler, "stream", None) for handler in logger.handlers]
+        # Without any handler, Python writes warnings to the standard error stream by itself.
+        is_bare = logger.name == "root" and not streams
+        if is_bare or sys.stderr in streams or sys.stdout in streams:
+            yield logger

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -97,7 +96,7 @@ class ReplaySampler(BaseSampler):
                 schedule.study_name,
             )
         self._schedule = schedule
-        self._digest = hashlib.sha256(schedule.to_json().encode()).hexdigest()
+        self._digest = schedule.digest
 
     @property
     def schedule(self) -> Schedule:

@@ -1,4 +1,4 @@
-"""optuna-dashboard: the lineage as a picture and the summary as a note, on the study's own page."""
+"""optuna-dashboard: lineage and schedule as pictures, the summary as a note, on a study's page."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from optuna import Study
 
 from epbt_optuna._internal.extras import needs
 from epbt_optuna._internal.text import printable
+from epbt_optuna.lineage.history import History
 from epbt_optuna.lineage.overview import GENERATION_COLUMNS, facts, generation_rows
 
 __all__ = ["plain", "save_to_dashboard"]
 
-_GRAPH_ID = "epbt-lineage"
+_LINEAGE_ID, _SCHEDULE_ID = "epbt-lineage", "epbt-schedule"
 _HEADING = "## Population"
 
 
 def save_to_dashboard(study: Study) -> None:
-    """Show the lineage and a summary of a study in optuna-dashboard.
+    """Show the lineage, the schedule of the best and a summary of a study in optuna-dashboard.
 
-    The picture is under the study's custom plots, the summary in its note. Both are written into
-    the study's attributes, so wherever its storage is served they are there. Call it again, for
-    example once a generation, and both are replaced; what you wrote into the note yourself, above
-    the heading "Population", stays.
+    The pictures are under the study's custom plots, the summary is in its note. All are written
+    into the study's attributes, so wherever its storage is served they are there. Call it again,
+    for example once a generation, and they are replaced; what you wrote into the note yourself,
+    above the heading "Population", stays. There is a schedule once there is a best trial.
 
     Args:
         study: A study that a sampler of ours has bred in.
@@ -45,15 +46,19 @@ def save_to_dashboard(study: Study) -> None:
         import optuna_dashboard as dashboard
         import plotly  # noqa: F401, the picture needs it as well
 
-    from epbt_optuna.visualization import plot_lineage
+    from epbt_optuna.visualization import plot_lineage, plot_schedule
 
-    figure = plot_lineage(study)
-    # The page has a frame of its own size for it, with no room beside the picture.
-    below = {"orientation": "h", "y": -0.25}
-    figure.update_layout(width=None, height=None, autosize=True, legend=below)
+    history = History.of(study)
     own_words = dashboard.get_note(study).partition(_HEADING)[0]
+    figures = {_LINEAGE_ID: plot_lineage(study)}
+    if history.best is not None and history.best.params:
+        figures[_SCHEDULE_ID] = plot_schedule(study)
     dashboard.save_note(study, own_words + _note(study))
-    dashboard.save_plotly_graph_object(study, figure, graph_object_id=_GRAPH_ID)
+    for name, figure in figures.items():
+        # The page has a frame of its own size for it, with no room beside the picture.
+        below = {"orientation": "h", "y": -0.25}
+        figure.update_layout(width=None, height=None, autosize=True, legend=below)
+        dashboard.save_plotly_graph_object(study, figure, graph_object_id=name)
 
 
 def _note(study: Study) -> str:

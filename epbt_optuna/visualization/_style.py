@@ -12,10 +12,12 @@ __all__ = [
     "DIVERSITY",
     "FAINT",
     "FITNESS_STYLES",
+    "FOUNDER_COLOURS",
     "GREY",
     "INK",
     "LATE",
     "MOST_GENERATION_TICKS",
+    "MOST_TRIALS_WITH_MATES",
     "STATE_COLOURS",
     "grid_shape",
     "number_text",
@@ -27,6 +29,7 @@ BLUE, BEST, DIVERSITY = "#0072B2", "#D55E00", "#009E73"
 INK, GREY, FAINT = "#222222", "#7F7F7F", "#C8C8C8"
 STATE_COLOURS = {"pruned": "#CC79A7", "failed": "#000000", "unfinished": "#56B4E9"}
 COUNT_COLOURS = {"complete": FAINT, **STATE_COLOURS}
+FOUNDER_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#F0E442")
 FITNESS_STYLES = {
     "best": (BEST, "solid"),
     "median": (BLUE, "solid"),
@@ -38,6 +41,7 @@ FITNESS_STYLES = {
 LATE = 0.92
 
 MOST_GENERATION_TICKS = 26  # fit side by side
+MOST_TRIALS_WITH_MATES = 150
 
 CROSS_ENTROPY_LIMITS = (-0.1, 5.0)
 

@@ -81,6 +81,34 @@ def test_all_trials_stand_below_their_parents(
     assert parents == recorded
 
 
+@pytest.mark.parametrize("options", [[], ["--all"]])
+def test_params_are_columns_where_a_trial_has_them(
+    epbt: Epbt, tmp_path: Path, options: list[str]
+) -> None:
+    sampler = EPBTSampler(2, n_elites=1, seed=0)
+    storage = open_journal(tmp_path / "study.log")
+    study = optuna.create_study(storage=storage, sampler=sampler, study_name="conditional")
+
+    def objective(trial: optuna.Trial) -> float:
+        if trial.number < 2:
+            trial.suggest_categorical("early", ["a\nb", "c"])
+        return trial.suggest_float("gen", 0, 1) - trial.number
+
+    study.optimize(objective, n_trials=4)
+    result = epbt("lineage", tmp_path / "study.log", "--params", *options)
+    assert result.exit_code == 0
+    header, *rows = result.stdout.splitlines()[1:]
+    assert header.split()[-3:] == ["early", "param", "gen"]
+    rows = [row for row in rows if "begins afresh" not in row]
+    assert rows
+    for row in rows:
+        number = int(row[: header.index("trial") + len("trial")].split()[-1])
+        params = study.trials[number].params
+        assert row.split()[-1] == f"{params['gen']:.4g}"
+        early = row[: header.index("param gen")].rstrip().endswith(("a\\nb", "c"))
+        assert early == ("early" in params)
+
+
 def test_every_trial_is_shown_with_its_end(epbt: Epbt, storage: str) -> None:
     cells = [line.split() for line in epbt("lineage", storage, "--all").stdout.splitlines()]
     ends = {row[-1] if "×" not in row else row[-3] for row in cells if "5" in row or "6" in row}
@@ -167,7 +195,7 @@ def test_a_study_on_postgresql_is_read_and_its_password_never_shown(
 
 
 def test_help_says_what_each_command_does_and_gives_examples(epbt: Epbt) -> None:
-    commands = ["summary", "lineage", "export-schedule", "plot", "collect", "running"]
+    commands = ["summary", "lineage", "watch", "export-schedule", "plot", "collect", "running"]
     assert all(command in epbt("--help").stdout for command in commands)
     for command in commands:
         result = epbt(command, "--help")

@@ -175,6 +175,7 @@ IMPORTED = (
     "optuna.study._tell._tell_with_warning",
 )
 ATTRIBUTES: dict[str, type] = {  # `object`: to be there is enough
+    "study._log_completed_trial": object,
     "study._storage": optuna.storages.BaseStorage,
     "study._storage._add_trials_to_cache": object,
     "study._storage._backend": optuna.storages.RDBStorage,

@@ -141,7 +141,8 @@ def test_an_epoch_that_the_schedule_does_not_have_is_refused(
 def test_without_reports_there_are_no_epochs_and_the_message_says_why() -> None:
     with pytest.raises(ValueError, match=r"none of its 2 trials reported anything\. Call"):
         make_schedule(0, 0).params_at(0)
-    assert list(make_schedule(0, 0).by_epoch()) == []
+    with pytest.raises(ValueError, match=r"Call `trial.report` once an epoch, or go by `schedule"):
+        make_schedule(0, 0).by_epoch()
 
 
 def test_what_a_schedule_hands_out_cannot_change_it() -> None:

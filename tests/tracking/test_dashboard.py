@@ -35,7 +35,7 @@ def plots_of(study: optuna.Study) -> dict[str, str]:
     return plots
 
 
-def test_repeated_calls_replace_the_picture_and_our_part_of_the_note() -> None:
+def test_repeated_calls_replace_the_pictures_and_our_part_of_the_note() -> None:
     _, study = train(3)
     optuna_dashboard.save_note(study, "My own words.\n\n")
     save_to_dashboard(study)
@@ -47,8 +47,16 @@ def test_repeated_calls_replace_the_picture_and_our_part_of_the_note() -> None:
     save_to_dashboard(study)
     assert optuna_dashboard.get_note(study).count("## Population") == 1
     assert optuna_dashboard.get_note(study) != first
-    assert list(plots_of(study)) == ["epbt-lineage"]
+    assert set(plots_of(study)) == {"epbt-lineage", "epbt-schedule"}
     assert "10 trials" in plots_of(study)["epbt-lineage"]
+    assert "along the ancestry" in plots_of(study)["epbt-schedule"]
+
+
+def test_without_a_best_trial_there_is_no_schedule() -> None:
+    study = optuna.create_study(sampler=EPBTSampler(4, seed=0))
+    study.tell(study.ask(), state=optuna.trial.TrialState.FAIL)
+    save_to_dashboard(study)
+    assert list(plots_of(study)) == ["epbt-lineage"]
 
 
 def test_the_note_has_a_row_for_each_generation() -> None:
@@ -97,12 +105,13 @@ def dashboard(storage: BaseStorage) -> Iterator[str]:
             thread.join()
 
 
-def test_the_note_and_the_picture_are_on_the_studys_page() -> None:
+def test_the_note_and_the_pictures_are_on_the_studys_page() -> None:
     storage, study = train(3)
     save_to_dashboard(study)
     with dashboard(storage) as address, browser_page(1400, 1600) as page:
         page.goto(f"{address}/studies/{study_id_of(study)}")
         page.get_by_text("Lineage of").first.wait_for()
+        page.get_by_text("Schedule of").first.wait_for()
         assert "8 trials" in (page.get_by_text("Lineage of").first.text_content() or "")
         page.goto(f"{address}/studies/{study_id_of(study)}/note")
         page.get_by_role("heading", name="Population").wait_for()

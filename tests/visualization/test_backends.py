@@ -8,7 +8,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import matplotlib as mpl
@@ -20,7 +22,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from optuna import Study
-from optuna.distributions import FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 import epbt_optuna.visualization as plotly_pictures
 import epbt_optuna.visualization.matplotlib as matplotlib_pictures
@@ -53,6 +55,12 @@ def render(drawn: Any) -> None:
     assert isinstance(figure, Figure)
     figure.savefig(image, dpi=40)
     assert image.getvalue().startswith(b"\x89PNG")
+
+
+def labels_of(axes: Axes) -> list[str]:
+    legend = axes.get_legend()
+    assert legend is not None
+    return [text.get_text() for text in legend.get_texts()]
 
 
 def names_of(figure: Any) -> list[str]:
@@ -152,6 +160,45 @@ def test_a_logarithmic_axis_has_round_ticks(low: float, high: float, expected: l
     assert labels == expected
 
 
+def test_both_backends_leave_the_same_gap_where_a_variable_is_not() -> None:
+    kinds = ["a", None, "b", "b", None]
+    steps = tuple(
+        ScheduleStep(n, n, 2, {} if kind is None else {"kind": kind, "x": 0.1 * n})
+        for n, kind in enumerate(kinds)
+    )
+    distributions = {"kind": CategoricalDistribution(["a", "b"]), "x": FloatDistribution(0, 1)}
+    source = Schedule("conditional", distributions, steps)
+    expected = [[(0, 0), (2, 0)], [(4, 1), (6, 1), (6, 1), (8, 1)]]
+    figure = plotly_pictures.plot_schedule(source)
+    trace = figure.data[0]
+    line = list(zip(trace.x, trace.y, strict=True))
+    assert [
+        list(g) for is_gap, g in groupby(line, lambda p: p[1] is None) if not is_gap
+    ] == expected
+    assert trace.line.shape in (None, "linear")
+    assert not trace.connectgaps
+    axes = matplotlib_pictures.plot_schedule(source)[0]
+    line, dots = axes.lines
+    assert axes.get_xlim() == figure.layout.xaxis.range == (-0.5, 10.5)
+    drawn = groupby(line.get_xydata(), lambda p: bool(np.isnan(p[1])))
+    assert [[tuple(p) for p in g] for is_gap, g in drawn if not is_gap] == expected
+    assert [tuple(p) for p in dots.get_xydata() if p[1] == p[1]] == [(0, 0), (4, 1), (6, 1)]
+
+
+def test_the_twins_return_axes_as_they_say() -> None:
+    study = theta_study()
+    assert isinstance(matplotlib_pictures.plot_lineage(study), Axes)
+    for function, n_panels in (
+        (matplotlib_pictures.plot_generations, 3),
+        (matplotlib_pictures.plot_schedule, 8),
+        (matplotlib_pictures.plot_loss_functions, 2),
+    ):
+        panels = function(study)
+        assert isinstance(panels, np.ndarray)
+        assert panels.shape == (n_panels,)
+        assert all(isinstance(axes, Axes) for axes in panels)
+
+
 def test_plotly_draws_each_kind_of_line_as_one_trace() -> None:
     figure = plotly_pictures.plot_lineage(eight_trials())
     assert names_of(figure) == [
@@ -184,6 +231,38 @@ def test_matplotlib_draws_the_same_lines() -> None:
     for collection, lines in zip(drawn, expected, strict=True):
         for segment, line in zip(collection.get_segments(), lines, strict=True):
             np.testing.assert_array_equal(segment, line)
+
+
+@pytest.mark.parametrize(("n_trials", "shown"), [(150, True), (151, False)])
+def test_of_many_trials_lines_from_mates_are_hidden(n_trials: int, shown: bool) -> None:
+    study = study_of("C" * n_trials, sampler=EPBTSampler(50, seed=0))
+    figure = plotly_pictures.plot_lineage(study)
+    assert figure.data[0].name == "crossover, from the mate"
+    assert figure.data[0].visible == (True if shown else "legendonly")
+    axes = matplotlib_pictures.plot_lineage(study)
+    labels = labels_of(axes)
+    assert ("crossover, from the mate" in labels) == shown
+
+
+def test_both_backends_colour_by_founder() -> None:
+    study = eight_trials()
+    info = lineage_info(study)
+    expected = {clade.name: clade.colour for clade in info.clades}
+    figure = plotly_pictures.plot_lineage(study, color_by="founder")
+    points = [t for t in figure.data if t.name in expected and t.mode == "markers"]
+    assert {trace.name: trace.marker.color for trace in points} == expected
+    axes = matplotlib_pictures.plot_lineage(study, color_by="founder")
+    drawn = {line.get_label(): line.get_markerfacecolor() for line in axes.lines}
+    assert {name: drawn[name] for name in expected} == expected
+    shown = labels_of(axes)
+    assert shown == [*expected, "ancestry of the best", *shown[-4:]]
+    assert names_of(figure)[-5:] == shown[-5:]
+
+
+@pytest.mark.parametrize("backend", [plotly_pictures, matplotlib_pictures])
+def test_another_way_to_colour_is_an_error(backend: ModuleType) -> None:
+    with pytest.raises(ValueError, match=r"`color_by` must be one of .* but got 'species'"):
+        backend.plot_lineage(eight_trials(), color_by="species")
 
 
 def test_hovering_says_who_a_trial_is() -> None:

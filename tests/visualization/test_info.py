@@ -66,7 +66,7 @@ def schedule() -> Schedule:
 def test_a_hyperparameter_holds_from_each_step_to_the_next() -> None:
     info = schedule_info(schedule(), None)
     assert info.times == [0, 2, 3, 6]
-    assert info.time_name.startswith("epochs")
+    assert info.time_name == "reports"
     kind, lr, width = info.curves
     assert (kind.name, lr.name, width.name) == ("kind", "lr", "width")
     assert lr.values == [0.1, 0.2, 0.3, 0.3]
@@ -82,12 +82,17 @@ def test_a_step_without_the_parameter_is_a_gap_and_a_value_beyond_its_range_is_s
     assert width.limits == (-1, 21)
 
 
-def test_without_reports_time_is_counted_in_steps() -> None:
+def test_a_variable_that_no_step_has_is_an_empty_panel_over_its_range() -> None:
+    nowhere = Schedule("nowhere", schedule().distributions, schedule().steps[2:])
+    assert schedule_info(nowhere, ["width"]).curves[0].limits == (-0.5, 10.5)
+
+
+def test_without_reports_time_is_counted_in_trials() -> None:
     steps = tuple(ScheduleStep(s.generation, s.trial, 0, s.params) for s in schedule().steps)
     silent = Schedule("silent", schedule().distributions, steps)
     info = schedule_info(silent, ["lr"])
     assert info.times == [0, 1, 2, 3]
-    assert info.time_name == "step of the ancestry"
+    assert info.time_name == "trials of the ancestry"
 
 
 def test_the_schedule_of_a_study_is_that_of_its_best_trial() -> None:

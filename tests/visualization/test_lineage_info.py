@@ -7,13 +7,11 @@ from collections.abc import Callable
 
 import optuna
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from optuna import Study
 from optuna.trial import TrialState
 
-from epbt_optuna import EPBTSampler
-from epbt_optuna.visualization._figure_data.lineage import LineageInfo, LineageNode, lineage_info
+from epbt_optuna.visualization._figure_data.lineage import LineageInfo, lineage_info
+from epbt_optuna.visualization._figure_data.lineage_nodes import LineageNode
 from tests.visualization.studies import STUDIES, Direction, eight_trials, study_of
 
 
@@ -36,14 +34,6 @@ def test_nodes_say_what_the_trials_were() -> None:
     assert [(n.parent, n.mate) for n in nodes] == [(r["parent"], r["mate"]) for r in recorded]
 
 
-def test_founders_are_ordered_by_fitness_and_the_unevaluated_come_last() -> None:
-    founders = lineage_info(eight_trials()).nodes[:4]
-    by_row = sorted(founders, key=lambda node: node.row)
-    assert [node.number for node in by_row] == [3, 2, 0, 1]
-    minimised = lineage_info(study_of("CPCC", direction="minimize")).nodes
-    assert [n.number for n in sorted(minimised, key=lambda node: node.row)] == [0, 2, 3, 1]
-
-
 @pytest.mark.parametrize("make_study", STUDIES.values(), ids=STUDIES.keys())
 def test_nobody_shares_a_row_while_alive(make_study: Callable[[], Study]) -> None:
     info = lineage_info(make_study())
@@ -51,27 +41,6 @@ def test_nobody_shares_a_row_while_alive(make_study: Callable[[], Study]) -> Non
         rows = [node.row for node in nodes_alive(info, generation)]
         assert len(rows) == len(set(rows))
         assert all(0 <= row < info.n_rows for row in rows)
-
-
-@given(
-    population_size=st.integers(2, 9),
-    outcomes=st.text("CCCPF", min_size=1, max_size=50),
-    seed=st.integers(0, 99),
-)
-def test_a_row_is_enough_for_each_of_the_population_and_lines_of_inheritance_never_cross(
-    population_size: int, outcomes: str, seed: int
-) -> None:
-    info = lineage_info(study_of(outcomes, sampler=EPBTSampler(population_size, seed=seed)))
-    assert info.n_rows <= population_size
-    for generation in range(info.n_generations):
-        rows = [node.row for node in nodes_alive(info, generation)]
-        assert len(rows) == len(set(rows))
-        born = sorted(
-            (info.nodes[n.parent].row, n.row)
-            for n in info.nodes
-            if n.generation == generation and n.parent is not None
-        )
-        assert [row for _, row in born] == sorted(row for _, row in born)
 
 
 def test_lines_lead_from_where_a_parent_was_alive_last_to_its_child() -> None:

@@ -149,7 +149,7 @@ def test_a_browser_shows_the_names_as_they_are(tmp_path: Path) -> None:
         page.goto((tmp_path / "picture.html").as_uri())
         page.locator(".gtitle").wait_for()
         title = page.locator(".gtitle").text_content()
-        assert title == f"Schedule of {printable(name)}: 1 step along the ancestry"
+        assert title == f"Schedule of {printable(name)}: 1 trial along the ancestry"
         panels = page.locator(".annotation-text").all_text_contents()
         assert panels == [printable(name), "category"]
         ticks = (

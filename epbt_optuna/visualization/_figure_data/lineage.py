@@ -1,23 +1,43 @@
-"""What `plot_lineage` shows: every individual in a row of its own for as long as it lives."""
+"""What `plot_lineage` shows: every individual for as long as it lives, beside its relatives."""
 
 from __future__ import annotations
 
 import math
-from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from collections import Counter
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
 
 from optuna import Study
 
 from epbt_optuna.lineage import lineage_graph
-from epbt_optuna.visualization._style import number_text, short
+from epbt_optuna.visualization._figure_data.descent import Individual, founders, rows
+from epbt_optuna.visualization._figure_data.lineage_nodes import (
+    LineageNode,
+    Place,
+    best_ancestry,
+    inheritance,
+    line_between,
+    survival,
+)
+from epbt_optuna.visualization._style import (
+    FOUNDER_COLOURS,
+    GREY,
+    MOST_TRIALS_WITH_MATES,
+    number_text,
+    short,
+)
 
 if TYPE_CHECKING:
     import networkx
 
-__all__ = ["LineageInfo", "LineageNode", "Place", "lineage_info"]
+__all__ = [
+    "Clade",
+    "ColorBy",
+    "LineageInfo",
+    "check_color_by",
+    "lineage_info",
+]
 
-Place: TypeAlias = tuple[int, int]
-"""(generation, row): where a trial stands in the picture."""
+ColorBy: TypeAlias = Literal["fitness", "founder"]
 
 _STATES = {
     "COMPLETE": "complete",
@@ -28,38 +48,22 @@ _STATES = {
 }
 
 
-class LineageNode(NamedTuple):
-    """One trial and its place in the picture.
+class Clade(NamedTuple):
+    """A founder and everybody whose weights come from it, or those of all lesser founders.
 
     Attributes:
-        number: The trial's number.
-        generation: Its generation, the horizontal place.
-        row: Its row, the vertical place; 0 is the top.
-        state: `"complete"`, `"pruned"`, `"failed"` or `"unfinished"`.
-        value: Its value, or None; of a pruned trial what it reported last.
-        params: Its params.
-        parent: Number of the trial whose weights it inherited, or None.
-        mate: Number of the other parent in crossover, or None.
-        mate_weight: The mate's share in the weights that it started from.
-        is_elite: Whether it is its parent, an elite that goes on training.
-        last_generation: The last one after which it is alive; its own if it never survived one.
-        is_best: Whether it is the study's best trial.
-        in_best_ancestry: Whether it is, or handed weights down to it.
+        name: What the legend says.
+        colour: Its colour.
+        nodes: The trials.
+        inheritance: Lines between them, from parents to children.
+        survival: Lines of those of them who are elites.
     """
 
-    number: int
-    generation: int
-    row: int
-    state: str
-    value: float | None
-    params: dict[str, Any]
-    parent: int | None
-    mate: int | None
-    mate_weight: float
-    is_elite: bool
-    last_generation: int
-    is_best: bool
-    in_best_ancestry: bool
+    name: str
+    colour: str
+    nodes: list[LineageNode]
+    inheritance: list[list[Place]]
+    survival: list[list[Place]]
 
 
 class LineageInfo(NamedTuple):
@@ -125,6 +129,51 @@ class LineageInfo(NamedTuple):
         """Generations that have begun."""
         return self.nodes[-1].generation + 1
 
+    @property
+    def shows_mates(self) -> bool:
+        """Whether lines from mates are drawn: many of them hide who descends from whom."""
+        return len(self.nodes) <= MOST_TRIALS_WITH_MATES
+
+    def size(self, most: float, *, width: float, height: float) -> float:
+        """Return how large a marker is to be, so that those side by side can be told apart.
+
+        Args:
+            most: Its size where there is room, in pixels or points.
+            width: Width of the picture, in the same unit.
+            height: Its height.
+        """
+        room = min(0.75 * width / self.n_generations, 1.3 * height / self.n_rows)
+        return max(0.4 * most, min(most, room))
+
+    @property
+    def clades(self) -> list[Clade]:
+        """The founders with most descendants, each in its colour, and all others in grey."""
+        sizes = Counter(node.founder for node in self.nodes)
+        shown = dict(
+            zip((founder for founder, _ in sizes.most_common()), FOUNDER_COLOURS, strict=False)
+        )
+        clades = [
+            self._clade(f"founder {founder} ({sizes[founder]} trials)", colour, {founder})
+            for founder, colour in shown.items()
+        ]
+        if others := sizes.keys() - shown.keys():
+            n_trials = sum(sizes[founder] for founder in others)
+            name = f"{len(others)} other founders ({n_trials} trials)"
+            clades.append(self._clade(name, GREY, others))
+        return clades
+
+    def _clade(self, name: str, colour: str, of: set[int]) -> Clade:
+        nodes = [node for node in self.nodes if node.founder in of]
+        return Clade(
+            name, colour, nodes, inheritance(self.nodes, nodes), survival(self.nodes, nodes)
+        )
+
+
+def check_color_by(color_by: str) -> None:
+    """Raise a ValueError unless it is one of the ways to colour."""
+    if color_by not in get_args(ColorBy):
+        raise ValueError(f"`color_by` must be one of {get_args(ColorBy)} but got {color_by!r}.")
+
 
 def lineage_info(study: Study) -> LineageInfo:
     """Read a study's lineage and give every trial its place.
@@ -137,7 +186,7 @@ def lineage_info(study: Study) -> LineageInfo:
     nodes = _placed([_node(graph, number) for number in sorted(graph)], maximize)
     crossover, averaging = (
         [
-            _edge(nodes[n.mate], n)
+            line_between(nodes[n.mate], n)
             for n in nodes
             if n.mate is not None and bool(n.mate_weight) is is_in
         ]
@@ -148,18 +197,11 @@ def lineage_info(study: Study) -> LineageInfo:
         maximize=maximize,
         nodes=nodes,
         n_rows=1 + max(node.row for node in nodes),
-        inheritance=[
-            _edge(nodes[n.parent], n) for n in nodes if n.parent is not None and not n.is_elite
-        ],
+        inheritance=inheritance(nodes, nodes),
         crossover=crossover,
         averaging=averaging,
-        survival=[
-            [(n.generation, n.row), (n.last_generation, n.row)]
-            for n in nodes
-            if n.last_generation > n.generation
-        ]
-        + [_edge(nodes[n.parent], n) for n in nodes if n.parent is not None and n.is_elite],
-        best_ancestry=_best_ancestry(nodes),
+        survival=survival(nodes, nodes),
+        best_ancestry=best_ancestry(nodes),
         colour_range=_colour_range(nodes, maximize),
     )
 
@@ -173,6 +215,7 @@ def _node(graph: networkx.DiGraph, number: int) -> LineageNode:
         number=number,
         generation=attributes["generation"],
         row=-1,
+        founder=-1,
         state=_STATES[attributes["state"]],
         value=attributes["value"],
         params=attributes["params"],
@@ -187,65 +230,26 @@ def _node(graph: networkx.DiGraph, number: int) -> LineageNode:
 
 
 def _placed(nodes: list[LineageNode], maximize: bool) -> list[LineageNode]:
-    """Return the nodes, by number, with their rows.
-
-    Founders are ordered by fitness. Elites stay where they are, trained on or not, unless workers
-    that wait for nobody have continued one twice. Offspring take the free rows in the order of
-    their parents': no two lines of inheritance into a generation cross, and when a generation
-    fills all free rows, their lengths in rows add up to the least there is.
-    """
-    rows: dict[int, int] = {}
-    for generation, newborn in groupby(nodes, key=lambda node: node.generation):
-        alive = [node for node in nodes if node.generation < generation <= node.last_generation]
-        taken = {rows[node.number] for node in alive}
-        wanted = {}
-        for node in newborn:
-            row = math.inf if node.parent is None else rows[node.parent]
-            if node.is_elite and row not in taken:
-                rows[node.number] = int(row)
-                taken.add(int(row))
-            else:
-                wanted[node.number] = row
-        order = sorted(wanted, key=lambda n: (wanted[n], _unfitness(nodes[n], maximize), n))
-        n_rows = max(len(taken) + len(order), *(1 + row for row in rows.values()), 0)
-        free = [row for row in range(n_rows) if row not in taken]
-        rows.update(zip(order, _nearest([wanted[n] for n in order], free), strict=True))
-    return [node._replace(row=rows[node.number]) for node in nodes]
-
-
-def _nearest(wanted: list[float], free: list[int]) -> list[int]:
-    """Return a free row for each that is wanted, near it, in the same (ascending) order."""
-    chosen: list[int] = []
-    first = 0
-    for n_placed, row in enumerate(wanted, start=1):
-        end = len(free) - (len(wanted) - n_placed)  # leaves one for each that is still to come
-        index = min(range(first, end), key=lambda i: abs(free[i] - row))
-        chosen.append(free[index])
-        first = index + 1
-    return chosen
+    """Return the nodes, by number, with their rows and founders."""
+    individuals = [
+        Individual(
+            parent=node.parent,
+            generation=node.generation,
+            last_generation=node.last_generation,
+            goes_on=node.parent is not None and node.params == nodes[node.parent].params,
+            leads_to_best=node.in_best_ancestry,
+            unfitness=_unfitness(node, maximize),
+        )
+        for node in nodes
+    ]
+    placed = zip(nodes, rows(individuals), founders(individuals), strict=True)
+    return [node._replace(row=row, founder=founder) for node, row, founder in placed]
 
 
 def _unfitness(node: LineageNode, maximize: bool) -> float:
     if node.state != "complete" or node.value is None:
         return math.inf
     return -node.value if maximize else node.value
-
-
-def _edge(parent: LineageNode, child: LineageNode) -> list[Place]:
-    """Return the line from a parent, where it was alive last before the child, to the child."""
-    left = max(parent.generation, min(parent.last_generation, child.generation - 1))
-    return [(left, parent.row), (child.generation, child.row)]
-
-
-def _best_ancestry(nodes: list[LineageNode]) -> list[Place]:
-    """Return the line from the founder to the best trial, and on for as long as that one lives."""
-    ancestors = [node for node in nodes if node.in_best_ancestry]
-    line: list[Place] = []
-    for ancestor, child in pairwise(ancestors):
-        line += [(ancestor.generation, ancestor.row), _edge(ancestor, child)[0]]
-    for best in ancestors[-1:]:
-        line += [(best.generation, best.row), (best.last_generation, best.row)]
-    return line
 
 
 def _best_text(best: LineageNode | None, n_trials: int) -> str:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from epbt_optuna._internal.extras import needs
 from epbt_optuna.lineage import Schedule, ScheduleStep
 from epbt_optuna.lineage.losses import require_losses
-from epbt_optuna.visualization._figure_data.schedule import ScheduleSource, schedule_of, times
+from epbt_optuna.lineage.times import training_times
+from epbt_optuna.visualization._figure_data.schedule import ScheduleSource, schedule_of
 
 __all__ = ["LossCurve", "LossFunctionsInfo", "LossPanel", "loss_functions_info"]
 
@@ -22,13 +23,13 @@ class LossCurve(NamedTuple):
     Attributes:
         trial: The trial's number.
         generation: Its generation.
-        time: Epochs that its ancestors had been trained for: when this loss took over.
+        time: When this loss took over, as in `plot_schedule`.
         losses: The loss at each y, less the loss at y = 1; or from 0 to 1 if scaled.
     """
 
     trial: int
     generation: int
-    time: int
+    time: float
     losses: list[float]
 
 
@@ -54,7 +55,7 @@ class LossFunctionsInfo(NamedTuple):
     y: list[float]
     panels: list[LossPanel]
     cross_entropy: list[float | None]
-    last_time: int
+    last_time: float
     time_name: str
     loss_name: str
 
@@ -86,14 +87,14 @@ def loss_functions_info(
         panels=panels,
         cross_entropy=[None if value == 0 else -math.log(value) for value in y],
         last_time=max(curve.time for panel in panels for curve in panel.curves),
-        time_name=times(next(iter(schedules.values())))[1],
+        time_name=training_times(next(iter(schedules.values()))).name,
         loss_name="loss, scaled to [0, 1]" if scaled else "loss, less the loss at y = 1",
     )
 
 
 def _panel(name: str, schedule: Schedule, y: list[float], prefix: str, scaled: bool) -> LossPanel:
     require_losses(schedule, prefix)  # without one there is nothing to show, with torch or not
-    starts, _ = times(schedule)
+    starts, _ = training_times(schedule)
     curves = []
     for step, start in zip(schedule.steps, starts[:-1], strict=True):
         losses = _losses(schedule, step, y, prefix)

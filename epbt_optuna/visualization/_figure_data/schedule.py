@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Any, NamedTuple, TypeAlias
 
 from optuna import Study
@@ -15,6 +14,7 @@ from optuna.distributions import (
 )
 
 from epbt_optuna.lineage import Schedule
+from epbt_optuna.lineage.times import training_times
 from epbt_optuna.visualization._style import short
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "ScheduleSource",
     "schedule_info",
     "schedule_of",
-    "times",
 ]
 
 ScheduleSource: TypeAlias = Study | Schedule
@@ -61,16 +60,33 @@ class ScheduleInfo(NamedTuple):
     """
 
     study_name: str
-    times: list[int]
+    times: list[float]
     time_name: str
     curves: list[ScheduleCurve]
+
+    def line(self, curve: ScheduleCurve) -> list[tuple[float | None, float | None]]:
+        """Return the corners of a curve, two for each step; a step without it breaks the line.
+
+        Said in full, since backends draw steps next to a gap each in its own way.
+        """
+        corners: list[tuple[float | None, float | None]] = []
+        for begin, end, value in zip(self.times, self.times[1:], curve.values, strict=False):
+            corners += [(None, None)] * 2 if value is None else [(begin, value), (end, value)]
+        return corners
 
     @property
     def title(self) -> str:
         """The picture's title."""
-        n_steps = len(self.times) - 1
-        steps = f"{n_steps} step{'s' if n_steps > 1 else ''}"
-        return f"Schedule of {short(self.study_name)}: {steps} along the ancestry"
+        n_trials = len(self.times) - 1
+        trials = f"{n_trials} trial{'s' if n_trials > 1 else ''}"
+        return f"Schedule of {short(self.study_name)}: {trials} along the ancestry"
+
+    @property
+    def time_limits(self) -> tuple[float, float]:
+        """From where to where the axis goes, in every panel, also where a curve has gaps."""
+        begin, end = self.times[0], self.times[-1]
+        margin = 0.05 * (end - begin)
+        return begin - margin, end + margin
 
 
 def schedule_info(source: ScheduleSource, params: Sequence[str] | None) -> ScheduleInfo:
@@ -88,9 +104,9 @@ def schedule_info(source: ScheduleSource, params: Sequence[str] | None) -> Sched
         raise ValueError(
             f"`params` must be among {sorted(schedule.distributions)} but got {unknown[0]!r}."
         )
-    starts, time_name = times(schedule)
+    bounds, time_name = training_times(schedule)
     curves = [_curve(schedule, name) for name in names]
-    return ScheduleInfo(schedule.study_name, starts, time_name, curves)
+    return ScheduleInfo(schedule.study_name, bounds, time_name, curves)
 
 
 def schedule_of(source: ScheduleSource) -> Schedule:
@@ -100,17 +116,6 @@ def schedule_of(source: ScheduleSource) -> Schedule:
     if not isinstance(source, Schedule):
         raise TypeError(f"A study or a Schedule is needed but got {source!r}.")
     return source
-
-
-def times(schedule: Schedule) -> tuple[list[int], str]:
-    """Return when each step begins and the last one ends, in epochs, and what to call that.
-
-    An epoch is a report; where nothing was reported, a step counts as one.
-    """
-    if schedule.n_epochs == 0:
-        return list(range(len(schedule) + 1)), "step of the ancestry"
-    ends = accumulate(step.n_reports for step in schedule.steps)
-    return [0, *ends], "epochs of training (one a report)"
 
 
 def _curve(schedule: Schedule, name: str) -> ScheduleCurve:
@@ -140,8 +145,8 @@ def _limits(
 ) -> tuple[float, float]:
     """Return the range, or more where a value is outside of it, and 5 % on both sides."""
     assert isinstance(distribution, FloatDistribution | IntDistribution)
-    low = min(distribution.low, *values)
-    high = max(distribution.high, *values)
+    low = min([distribution.low, *values])
+    high = max([distribution.high, *values])
     if is_log:
         factor = (high / low) ** 0.05 if high > low else 2.0
         return low / factor, high * factor

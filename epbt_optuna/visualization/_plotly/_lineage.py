@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 from optuna import Study
 
 from epbt_optuna.visualization._figure_data.lineage import (
+    Clade,
+    ColorBy,
     LineageInfo,
-    LineageNode,
-    Place,
+    check_color_by,
     lineage_info,
 )
+from epbt_optuna.visualization._figure_data.lineage_nodes import LineageNode, Place
 from epbt_optuna.visualization._imports import require
 from epbt_optuna.visualization._plotly._figure import BLANK, finish, generation_axis, literal
 from epbt_optuna.visualization._style import (
@@ -30,64 +32,105 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_lineage"]
 
+_WIDTH = 1150
 _MAX_PARAMS_SHOWN = 16
+_MATES = "crossover, from the mate"
+_AVERAGED = "crossover and weights, from the mate"
 _SYMBOLS = {"pruned": "x-thin-open", "failed": "cross-thin-open", "unfinished": "circle-open"}
 
 
-def plot_lineage(study: Study) -> go.Figure:
+def plot_lineage(study: Study, *, color_by: ColorBy = "fitness") -> go.Figure:
     """Plot who inherited weights from whom: every trial, generations from left to right.
 
-    Every individual has a row. An elite keeps its row, as a level line through the generations
-    that it survives, with a point for each in which it goes on training; offspring take the rows
-    that have become free, in the order of their parents', so that lines of inheritance do not
-    cross on the way into a generation. Founders are ordered by fitness, the fittest on top. The
-    colour is the fitness, light for the fittest in both directions of a study; a few individuals
-    that are much less fit than all others share the darkest. The line of weights that leads to
-    the best trial stands out, and crossover (from the mate) is dotted, or dashed where the mate
-    gave weights, too. Click on the legend to hide a kind of line; hover over a trial for its
-    value, its params and its parents.
+    The picture is a tree, or one for each founder. An individual keeps its row for life: an elite
+    is a level line through the generations that it survives, with a point for each in which it
+    goes on training. Relatives are side by side, so lines of inheritance do not cross (but where
+    workers wait for nobody), and whose descendants take over is seen. In the middle is the founder
+    whose weights the best trial has; founders whose descendants die out first are on the top and
+    on the bottom.
+
+    The colour is the fitness, light for the fittest in both directions of a study; a few
+    individuals that are much less fit than all others share the darkest. The line of weights that
+    leads to the best trial stands out, and crossover (from the mate) is dotted, or dashed where
+    the mate gave weights, too. Of more than 150 trials, lines from mates are hidden at first.
+    Click on the legend to hide or show a kind of line; hover over a trial for its value, its
+    params and its parents.
 
     Args:
         study: A study that a sampler of ours has bred in; its trials may be in any state.
+        color_by: `"fitness"`, or `"founder"`: the founders with most descendants have colours of
+            their own, all others are grey, and lines from mates are left out.
 
     Returns:
-        The figure. It is drawn for 40 individuals and 25 generations, and readable for more.
+        The figure. It is readable for a few trials and for some thousands.
 
     Raises:
         ImportError: plotly is not installed.
-        ValueError: The study is empty, or no sampler of ours has asked a trial in it.
+        ValueError: `color_by` is neither, the study is empty, or no sampler of ours has asked a
+            trial in it.
     """
-    return _figure(lineage_info(study))
+    check_color_by(color_by)
+    return _figure(lineage_info(study), color_by)
 
 
-def _figure(info: LineageInfo) -> go.Figure:
+def _figure(info: LineageInfo, color_by: ColorBy) -> go.Figure:
     figure = require("plotly.graph_objects").Figure()
+    height = min(1000, max(520, 260 + 15 * info.n_rows))
+    size = info.size(9, width=_WIDTH - 280, height=height - 130)  # what is beside the plot
+    by_founder = color_by == "founder"
+    if by_founder:
+        for clade in info.clades:
+            _add_clade(figure, clade, size)
+    else:
+        _add_lines(figure, info, size)
+    best_colour = INK if by_founder else BEST
+    if info.best_ancestry:
+        line = {"color": best_colour, "width": 3}
+        figure.add_trace(_lines("ancestry of the best", [info.best_ancestry], 1, line))
+    for state, symbol in _SYMBOLS.items():
+        marker = {"symbol": symbol, "size": 0.9 * size, "color": STATE_COLOURS[state]}
+        outline = {"width": 1.5, "color": STATE_COLOURS[state]}
+        _add_state(figure, info, state, marker={**marker, "line": outline})
+    if not by_founder:
+        _add_state(figure, info, "complete", marker=_coloured(info, size))
+    if info.best is not None:
+        _add_best(figure, info.best, best_colour)
+    figure.update_xaxes(title="generation", **generation_axis(info.n_generations))
+    title = "individuals, relatives side by side"
+    figure.update_yaxes(title=title, range=[info.n_rows - 0.3, -0.7], **BLANK)
+    return finish(figure, info.title, width=_WIDTH, height=height, hovermode="closest")
+
+
+def _add_lines(figure: go.Figure, info: LineageInfo, size: float) -> None:
     lines: list[tuple[str, list[list[Place]], float, dict[str, Any]]] = [
-        ("crossover, from the mate", info.crossover, 0.35, {"color": GREY, "dash": "dot"}),
-        (
-            "crossover and weights, from the mate",
-            info.averaging,
-            0.5,
-            {"color": INK, "dash": "dash"},
-        ),
+        (_MATES, info.crossover, 0.35, {"color": GREY, "dash": "dot"}),
+        (_AVERAGED, info.averaging, 0.5, {"color": INK, "dash": "dash"}),
         ("weights, from the parent", info.inheritance, 0.4, {"color": INK}),
-        ("survives as an elite", info.survival, 1, {"color": FAINT, "width": 4}),
-        ("ancestry of the best", [info.best_ancestry], 1, {"color": BEST, "width": 4}),
+        ("survives as an elite", info.survival, 1, {"color": FAINT, "width": 0.5 * size}),
     ]
     for name, paths, opacity, style in lines:
         if any(paths):
-            figure.add_trace(_lines(name, paths, opacity, {"width": 1, **style}))
-    for state, symbol in _SYMBOLS.items():
-        marker = {"symbol": symbol, "size": 7, "color": STATE_COLOURS[state]}
-        line = {"width": 1.5, "color": STATE_COLOURS[state]}
-        _add_nodes(figure, info, state, marker={**marker, "line": line})
-    _add_nodes(figure, info, "complete", marker=_coloured(info))
-    if info.best is not None:
-        _add_best(figure, info.best)
-    figure.update_xaxes(title="generation", **generation_axis(info.n_generations))
-    figure.update_yaxes(title="individual: a row each", range=[info.n_rows - 0.3, -0.7], **BLANK)
-    height = min(900, max(520, 260 + 15 * info.n_rows))
-    return finish(figure, info.title, width=1150, height=height, hovermode="closest")
+            is_shown = info.shows_mates or name not in (_MATES, _AVERAGED)
+            figure.add_trace(
+                _lines(name, paths, opacity, {"width": 1, **style}).update(
+                    visible=True if is_shown else "legendonly"
+                )
+            )
+
+
+def _add_clade(figure: go.Figure, clade: Clade, size: float) -> None:
+    """Draw a founder's descendants and the lines between them: one item of the legend."""
+    together = {"legendgroup": clade.name, "showlegend": False}
+    for paths, opacity, width in (
+        (clade.inheritance, 0.7, 1),
+        (clade.survival, 0.5, 0.5 * size),
+    ):
+        if paths:
+            line = {"color": clade.colour, "width": width}
+            figure.add_trace(_lines(clade.name, paths, opacity, line).update(together))
+    marker = {"color": clade.colour, "size": size, "opacity": 1, "line": _outline(size)}
+    nodes = [node for node in clade.nodes if node.state == "complete"]
+    _add_nodes(figure, clade.name, nodes, marker=marker, legendgroup=clade.name)
 
 
 def _lines(
@@ -106,21 +149,29 @@ def _lines(
     )
 
 
-def _add_nodes(figure: go.Figure, info: LineageInfo, state: str, **style: Any) -> None:
+def _add_state(figure: go.Figure, info: LineageInfo, state: str, **style: Any) -> None:
     nodes = [node for node in info.nodes if node.state == state]
     if nodes:
-        figure.add_scatter(
-            x=[node.generation for node in nodes],
-            y=[node.row for node in nodes],
-            mode="markers",
-            name=f"{state} ({len(nodes)})",
-            text=[_hover_text(node) for node in nodes],
-            hovertemplate="%{text}<extra></extra>",
-            **style,
-        )
+        _add_nodes(figure, f"{state} ({len(nodes)})", nodes, **style)
 
 
-def _coloured(info: LineageInfo) -> dict[str, Any]:
+def _add_nodes(figure: go.Figure, name: str, nodes: list[LineageNode], **style: Any) -> None:
+    figure.add_scatter(
+        x=[node.generation for node in nodes],
+        y=[node.row for node in nodes],
+        mode="markers",
+        name=name,
+        text=[_hover_text(node) for node in nodes],
+        hovertemplate="%{text}<extra></extra>",
+        **style,
+    )
+
+
+def _outline(size: float) -> dict[str, Any]:
+    return {"width": 0.6 if size > 6 else 0.3, "color": INK}
+
+
+def _coloured(info: LineageInfo, size: float) -> dict[str, Any]:
     """Return the markers of the evaluated: viridis, light for the fittest, with its scale."""
     low, high = info.colour_range
     ticks = info.colour_ticks
@@ -130,9 +181,13 @@ def _coloured(info: LineageInfo) -> dict[str, Any]:
         "cmax": high,
         "colorscale": "Viridis",
         "reversescale": not info.maximize,
-        "size": [10 if n.in_best_ancestry else 8 for n in info.nodes if n.state == "complete"],
+        "size": [
+            1.25 * size if node.in_best_ancestry else size
+            for node in info.nodes
+            if node.state == "complete"
+        ],
         "opacity": 1,
-        "line": {"width": 0.6, "color": INK},
+        "line": _outline(size),
         "colorbar": {
             "title": {"text": "fitness<br>(value)"},
             "thickness": 14,
@@ -146,12 +201,13 @@ def _coloured(info: LineageInfo) -> dict[str, Any]:
     }
 
 
-def _add_best(figure: go.Figure, best: LineageNode) -> None:
+def _add_best(figure: go.Figure, best: LineageNode, colour: str) -> None:
+    edge = "white" if colour == INK else INK
     figure.add_scatter(
         x=[best.generation],
         y=[best.row],
         mode="markers",
-        marker={"symbol": "star", "size": 18, "color": BEST, "line": {"width": 1, "color": INK}},
+        marker={"symbol": "star", "size": 18, "color": colour, "line": {"width": 1, "color": edge}},
         name="best trial",
         text=[_hover_text(best)],
         hovertemplate="%{text}<extra></extra>",

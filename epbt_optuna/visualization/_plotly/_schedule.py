@@ -23,10 +23,11 @@ __all__ = ["plot_schedule"]
 
 
 def plot_schedule(source: ScheduleSource, *, params: Sequence[str] | None = None) -> go.Figure:
-    """Plot each hyperparameter along the ancestry of the best trial, over epochs.
+    """Plot each hyperparameter along the ancestry of the best trial.
 
     A panel for each, over its whole range; the axis of a logarithmic variable is logarithmic,
-    and a category moves between levels. A dot marks where each trial of the ancestry began.
+    and a category moves between levels. A dot marks where each trial of the ancestry began. Where a
+    trial does not have a variable, its line has a gap.
 
     Args:
         source: A study that a sampler of ours has bred in, or a
@@ -34,7 +35,9 @@ def plot_schedule(source: ScheduleSource, *, params: Sequence[str] | None = None
         params: Names of the hyperparameters to show, in this order. Default: all, by name.
 
     Returns:
-        The figure. Epochs are counted by reports; where nothing was reported, by trials.
+        The figure. Its axis is the steps at which the objective reported: `trial.report(value,
+            step)`. They are added up where they begin anew in each trial, and called epochs where
+            each report is one step. Where nothing was reported, it counts trials.
 
     Raises:
         ImportError: plotly is not installed.
@@ -58,6 +61,7 @@ def _figure(info: ScheduleInfo) -> go.Figure:
         row, column = divmod(index, n_columns)
         place = {"row": row + 1, "col": column + 1}
         figure.add_scatter(**_trace(info, curve), **place)
+        figure.update_xaxes(range=info.time_limits, **place)
         figure.update_yaxes(**_axis(curve), **place)
         if index + n_columns >= len(info.curves):
             figure.update_xaxes(title=info.time_name, **place)
@@ -71,13 +75,15 @@ def _figure(info: ScheduleInfo) -> go.Figure:
 
 
 def _trace(info: ScheduleInfo, curve: ScheduleCurve) -> dict[str, Any]:
+    times, values = zip(*info.line(curve), strict=True)
     return {
-        "x": info.times,
-        "y": curve.values,
+        "x": times,
+        "y": values,
         "name": literal(short(curve.name)),
         "mode": "lines+markers",
-        "line": {"shape": "hv", "color": BLUE, "width": 2},
-        "marker": {"size": [5] * (len(info.times) - 1) + [0], "opacity": 1, "line": {"width": 0}},
+        "line": {"color": BLUE, "width": 2},
+        # A dot where each step begins, none where it ends.
+        "marker": {"size": [5, 0] * (len(times) // 2), "opacity": 1, "line": {"width": 0}},
     }
 
 

@@ -30,7 +30,7 @@ def plot_schedule(
     params: Sequence[str] | None = None,
     figure: Figure | SubFigure | None = None,
 ) -> Any:
-    """Plot each hyperparameter along the ancestry of the best trial, over epochs.
+    """Plot each hyperparameter along the ancestry of the best trial.
 
     What is in a panel, `epbt_optuna.visualization.plot_schedule` says.
 
@@ -61,9 +61,9 @@ def plot_schedule(
 
 
 def _draw(axes: Axes, info: ScheduleInfo, curve: ScheduleCurve) -> None:
-    values = np.array(curve.values, dtype=float)
-    axes.step(info.times, values, where="post", color=BLUE)
-    axes.plot(info.times[:-1], values[:-1], "o", markersize=3, color=BLUE)
+    times, values = np.array(info.line(curve), dtype=float).T
+    axes.plot(times, values, color=BLUE)
+    axes.plot(times[::2], values[::2], "o", markersize=3, color=BLUE)
     axes.set_title(literal(short(curve.name)), fontsize="medium")
     if curve.is_log:
         axes.set_yscale("log")
@@ -73,4 +73,6 @@ def _draw(axes: Axes, info: ScheduleInfo, curve: ScheduleCurve) -> None:
         axes.yaxis.set_major_formatter("{x:g}")
     if curve.categories is not None:
         axes.set_yticks(range(len(curve.categories)), labels=[*map(literal, curve.categories)])
+    axes.set_xlim(*info.time_limits)
+    axes.locator_params(axis="x", integer=True)
     axes.set_ylim(*curve.limits)
