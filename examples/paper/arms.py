@@ -49,8 +49,9 @@ ROBUST: dict[str, Arm] = {
     ),
 }
 
-EMA_DECAY = 0.99
-"""Chosen on the validation data of seeds of their own, for all losses alike."""
+EMA_DECAY = 0.97
+"""Of 0.9, 0.97, 0.99 and 0.997 the best, or as good, on the validation images of three seeds of their
+own: noisy digits and Fashion-5000, cross-entropy, GCE and SCE."""
 
 STOPPED = ("cross-entropy", "generalized-cross-entropy")
 

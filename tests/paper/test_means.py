@@ -21,10 +21,12 @@ from examples.paper.stopwatch import Stopwatch
 from examples.paper.training import Workbench
 from tests.paper.test_runs import TINY
 
+STEPS = replace(TINY, batch_size=32)  # several in an epoch, so that the order of images counts
+
 
 def evolve(folder: Path, arm: EPBTArm | PBTArm, *, in_batches: bool) -> Outcome:
     folder.mkdir(exist_ok=True)
-    bench = Workbench(TINY, 1, make_split(TINY, 1, Path()), Stopwatch())
+    bench = Workbench(STEPS, 1, make_split(STEPS, 1, Path()), Stopwatch())
     return run_evolution(bench, arm, folder, lambda _: None, in_batches=in_batches)[0]
 
 
@@ -51,16 +53,30 @@ def test_a_batch_and_a_loop_give_the_same_result_up_to_rounding(
     for mine, other in zip(batch.ancestry, loop.ancestry, strict=True):
         assert mine["params"] == pytest.approx(other["params"])
         assert mine["epochs"] == other["epochs"]
-    one_image = 1 / TINY.n_validation
+    one_image = 1 / STEPS.n_validation
     for point, other_point in zip(batch.curve, loop.curve, strict=True):
         assert point.validation == pytest.approx(other_point.validation, abs=1.01 * one_image)
 
 
 @pytest.mark.parametrize("arm", [CLEAN, NOISY, EPBTArm("", fitness_smoothing=0.5)])
 def test_the_network_that_is_chosen_is_the_samplers_fittest(tmp_path: Path, arm: EPBTArm) -> None:
-    chosen = evolve(tmp_path, arm, in_batches=True).ancestry[-1]["trial"]
-    sampler = make_sampler(arm, TINY, 1)
-    assert chosen == sampler.fittest(open_study(tmp_path)).number
+    outcome = evolve(tmp_path, arm, in_batches=True)
+    sampler, study = make_sampler(arm, STEPS, 1), open_study(tmp_path)
+    assert outcome.ancestry[-1]["trial"] == sampler.fittest(study).number
+    fittest = [sampler.get_individuals(study, g)[0] for g in range(STEPS.n_generations)]
+    assert [point.validation for point in outcome.curve] == [i.fitness for i in fittest]
+
+
+@pytest.mark.parametrize("in_batches", [False, True])
+@pytest.mark.parametrize("mean", ["train_elites", "fitness_smoothing", "mate_weight"])
+def test_each_mean_changes_what_is_learnt(tmp_path: Path, mean: str, in_batches: bool) -> None:
+    without = replace(NOISY, **{mean: getattr(EPBTArm(""), mean)})
+    one, other = (
+        evolve(tmp_path / str(i), arm, in_batches=in_batches)
+        for i, arm in enumerate((NOISY, without))
+    )
+    assert one.curve[0].test == other.curve[0].test or mean == "train_elites"
+    assert one.curve != other.curve
 
 
 SIX = [
