@@ -182,22 +182,24 @@ class StudyIdentity:
 
 
 class _Latest:
-    """The identity that was read last, as long as every attr that it was read from is the same.
+    """The identities that were read last, as long as all attrs they were read from are the same.
 
     Reading takes a tenth of an ask. An id alone would not do, since storages give it again.
     """
 
     def __init__(self) -> None:
-        self._latest: tuple[tuple[int, str, Mapping[str, Any]], StudyIdentity] | None = None
+        self._latest: dict[tuple[int, str], tuple[Mapping[str, Any], StudyIdentity]] = {}
 
     def of(self, study_id: int, name: str, attrs: Mapping[str, Any]) -> StudyIdentity | None:
-        latest = self._latest  # read once: another thread may keep another one
-        return latest[1] if latest is not None and latest[0] == (study_id, name, attrs) else None
+        latest = self._latest.get((study_id, name))  # read once: another thread may keep another
+        return latest[1] if latest is not None and latest[0] == attrs else None
 
     def keep(
         self, study_id: int, name: str, attrs: Mapping[str, Any], identity: StudyIdentity
     ) -> None:
-        self._latest = (study_id, name, dict(attrs)), identity
+        if len(self._latest) >= 16:  # studies that take turns are few
+            self._latest.clear()
+        self._latest[study_id, name] = dict(attrs), identity
 
 
 _latest = _Latest()
