@@ -97,6 +97,7 @@ class _JournalFile(BaseJournalBackend):
         self._lock = JournalLock(path)
         self._n_read = self._offset = 0  # lines handed out, and where the next one begins
         self._n_blocks = 0  # that synchronise in the end
+        self._is_behind = False  # whether they have to
         os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o666))
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
@@ -133,19 +134,23 @@ class _JournalFile(BaseJournalBackend):
             while data:  # all of it at once, but for a file system that is full
                 data = data[os.write(descriptor, data) :]
             goes_on = all("param_name" in log or "intermediate_value" in log for log in logs)
-            if not goes_on and not self._n_blocks:
-                os.fsync(descriptor)
+            if not goes_on:
+                self._is_behind = bool(self._n_blocks)
+                if not self._is_behind:
+                    os.fsync(descriptor)
 
     @contextmanager
     def synchronized_once(self) -> Iterator[None]:
-        """Synchronise the file when the block ends, however it does; blocks may be nested."""
+        """Synchronise what was put off when the last of nested blocks ends, however it does."""
         self._n_blocks += 1
         try:
             yield
         finally:
             self._n_blocks -= 1
-            with self._lock as descriptor:
-                os.fsync(descriptor)
+            if self._is_behind and not self._n_blocks:
+                self._is_behind = False
+                with self._lock as descriptor:
+                    os.fsync(descriptor)
 
 
 class JournalLock(JournalFileOpenLock):

@@ -221,6 +221,9 @@ def test_a_block_is_synchronised_once_however_it_ends(
     assert written == [4]
     study.tell(trials[2], 0.5)
     assert len(written) == 2
+    with synchronized_once(study):  # of what is never synchronised by itself
+        trials[3].report(0.5, 0)
+    assert len(written) == 2
 
 
 def test_workers_on_optunas_backend_and_on_ours_see_the_same_study(path: Path) -> None:
