@@ -31,6 +31,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna import CheckpointStore, EPBTSampler
+from epbt_optuna._internal.processes import start_of
 from epbt_optuna.journal import journal_storage
 from epbt_optuna.parallel import optimize
 from tests.replay import Rules, check_lineage, lineage_of
@@ -227,9 +228,8 @@ def _send(process: int, number: signal.Signals) -> None:
 def _is_alive(process: int) -> bool:
     """Tell whether a worker has not ended; a later process of its number is of another session."""
     try:
-        status = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-        return status != "Z" and os.getsid(process) == os.getsid(0)
-    except (FileNotFoundError, ProcessLookupError):
+        return bool(start_of(process)) and os.getsid(process) == os.getsid(0)
+    except ProcessLookupError:  # it ended in between
         return False
 
 
