@@ -17,31 +17,15 @@ from pathlib import Path
 import optuna
 import torch
 from optuna.distributions import FloatDistribution
-from torch import Tensor, nn
+from torch import Tensor
 
 from epbt_optuna import CheckpointStore, EPBTSampler, TaylorGLOLoss, batched, is_trainable
 from examples.digits import make_split
-from examples.label_noise import Part
+from examples.label_noise import accuracies, accuracy, mlp, train_epoch
 
 SPACE = {f"theta_{i}": FloatDistribution(-10.0, 10.0) for i in range(8)}
 SPLIT = make_split(seed=0, label_noise=0.4)
-
-
-def build() -> nn.Module:
-    return nn.Sequential(
-        nn.Linear(64, 128), nn.BatchNorm1d(128), nn.ReLU(),
-        nn.Linear(128, 64), nn.BatchNorm1d(64), nn.ReLU(),
-        nn.Linear(64, 10),
-    )  # fmt: skip
-
-
-@torch.no_grad()
-def accuracy(model: nn.Module, part: Part) -> Tensor:
-    """Return the accuracy of every member, of shape (P,)."""
-    images, labels = part
-    model.eval()
-    logits: Tensor = model(images)
-    return (logits.argmax(-1) == labels).float().mean(-1)
+build = partial(mlp, 64, 128, 64)
 
 
 def objective(generation: batched.Generation) -> Tensor:
@@ -49,13 +33,9 @@ def objective(generation: batched.Generation) -> Tensor:
     model = batched.stack(build, len(generation))
     optimizer = batched.SGD(model.parameters(), lr=0.1, momentum=0.9)
     generation.inherit(model=model, optimizer=optimizer)
-    images, labels = SPLIT.train
-    for batch in torch.randperm(len(labels)).split(64):
-        loss_fn(model(images[batch]), labels[batch]).sum().backward()
-        optimizer.step()
-        optimizer.zero_grad()
+    train_epoch(model, optimizer, loss_fn, SPLIT.train, batch_size=64)
     generation.save(model=model, optimizer=optimizer)
-    return accuracy(model, SPLIT.validation)
+    return accuracies(model, SPLIT.validation)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
