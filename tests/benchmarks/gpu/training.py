@@ -26,6 +26,8 @@ STEPS_OF_A_ROUND = 10
 """Of processes that begin together: so many that beginning takes no time beside them."""
 TIMEOUT = 600.0
 SHAPES: dict[str, Shape] = {"mlp": (1, 8, 8), "cnn": (3, 32, 32), "resnet32": (3, 32, 32)}
+TURNS = {"mlp": 20, "cnn": 20, "resnet32": 7}
+"""How often each way is timed: less often what takes longer."""
 BASE = "loop, fp32"
 
 Step = Callable[[], object]
@@ -170,7 +172,7 @@ def bench_training(model: str, small: bool) -> Table:
     """Measure samples a second, all networks together, and the share of the matrix rate."""
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = False  # as for matrix products, where that is the default
-    sizes, batch_size, n = ((1, 2), 4, 2) if small else ((1, 10, 20, 40), 128, 20)
+    sizes, batch_size, n = ((1, 2), 4, 2) if small else ((1, 10, 20, 40), 128, TURNS[model])
     cases = []
     for n_members in sizes:
         plain = Setting(model, batch_size, n_members)
