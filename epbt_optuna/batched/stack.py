@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +23,12 @@ from epbt_optuna.batched.layers import Dropout
 from epbt_optuna.batched.refusals import check_networks
 
 __all__ = ["Stack", "stack"]
+
+_NORMALISATIONS = (
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
+    *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
+)
+_HALF = (torch.bfloat16, torch.float16)
 
 
 def stack(build: Callable[[], nn.Module], n: int) -> Stack:
@@ -66,6 +73,8 @@ class Stack(nn.Module):
         self._n_members = len(networks)
         for path, module in self.network.named_modules():
             _stack_tensors(path, module, [network.get_submodule(path) for network in networks])
+            if isinstance(module, _NORMALISATIONS):
+                module.forward = partial(_normalise, module.forward)  # type: ignore[method-assign]
         self._chain = find_chain(self.network)
 
     def __len__(self) -> int:
@@ -159,6 +168,16 @@ def _stack_tensors(path: str, module: nn.Module, members: Sequence[nn.Module]) -
         return
     for name, _ in module.named_buffers(recurse=False):
         setattr(module, name, torch.stack([getattr(member, name) for member in members]))
+
+
+def _normalise(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Normalise half precision, as autocast gives it, with statistics of float32.
+
+    torch does so by itself, but not on CUDA under `vmap`.
+    """
+    if x.dtype in _HALF and torch.is_autocast_enabled(x.device.type):
+        return forward(x.float()).to(x.dtype)
+    return forward(x)
 
 
 def _value(argument: Any) -> Any:
