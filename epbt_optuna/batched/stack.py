@@ -29,6 +29,7 @@ _NORMALISATIONS = (
     *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
 )
 _HALF = (torch.bfloat16, torch.float16)
+_TRANSFORMERS = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
 
 
 def stack(build: Callable[[], nn.Module], n: int) -> Stack:
@@ -76,6 +77,9 @@ class Stack(nn.Module):
             if isinstance(module, _NORMALISATIONS):
                 module.forward = partial(_normalise, module.forward)  # type: ignore[method-assign]
         self._chain = find_chain(self.network)
+        self._transformer = next(
+            (path for path, m in self.network.named_modules() if isinstance(m, _TRANSFORMERS)), None
+        )
 
     def __len__(self) -> int:
         return self._n_members
@@ -95,8 +99,15 @@ class Stack(nn.Module):
         tensors = {**dict(self.network.named_parameters()), **dict(self.network.named_buffers())}
         values = ([_value(arg) for arg in args], {key: _value(kwargs[key]) for key in kwargs})
         in_dims = ([_in_dim(arg) for arg in args], {key: _in_dim(kwargs[key]) for key in kwargs})
+        place = next(iter(tensors.values())).device.type
+        if self._transformer is not None and place == "cuda" and torch.is_autocast_enabled(place):
+            raise ValueError(
+                "A stack on CUDA must be called without autocast where it has a transformer layer, "
+                f"whose backward pass torch cannot compute then, but has `{self._transformer}`. "
+                "Leave autocast out, or train these networks in a loop."
+            )
         compute = vmap(self._compute_one, in_dims=(0, *in_dims), randomness="different")
-        with _attention_that_can_be_stacked(next(iter(tensors.values()))):
+        with _attention_that_can_be_stacked(place):
             return compute(tensors, *values)
 
     def _compute_one(
@@ -189,12 +200,12 @@ def _in_dim(argument: Any) -> int | None:
 
 
 @contextmanager
-def _attention_that_can_be_stacked(tensor: Tensor) -> Iterator[None]:
+def _attention_that_can_be_stacked(place: str) -> Iterator[None]:
     """Choose implementations of attention that `vmap` need not compute one by one."""
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        if tensor.device.type == "cpu":
+        if place == "cpu":
             with sdpa_kernel(SDPBackend.MATH):
                 yield
         else:
