@@ -18,6 +18,11 @@ from tests.parallel.runs import journal_study, quick
 
 
 @pytest.fixture
+def libraries() -> tuple[str, ...]:
+    return ("torch",)
+
+
+@pytest.fixture
 def gpus(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """A machine with two GPUs, one of each other kind, and eight cores."""
     monkeypatch.setattr(devices_module, "_n_devices", {"cuda": 2, "xpu": 1, "mps": 1}.get)
