@@ -195,6 +195,32 @@ def gentler(name: str, arm: EPBTArm) -> dict[str, Arm]:
 
 GENTLER = {**gentler("recommended-clean", CLEAN), **gentler("recommended-noisy", NOISY)}
 
+# How to divide one budget: fewer networks and more generations, or generations that are longer. The
+# recommended settings themselves are p = 21 and, on most configs, 20 generations.
+POPULATION_SIZES = (8, 16, 32)
+NUMBERS_OF_GENERATIONS = (5, 10, 40)
+
+
+def divisions(name: str, arm: EPBTArm) -> dict[str, Arm]:
+    """Return a recommended setting with everybody's budget divided otherwise."""
+    sizes = {
+        f"sweep-{name}-p-{p}": replace(
+            arm, description=f"{arm.description}; p = {p}", population_size=p
+        )
+        for p in POPULATION_SIZES
+    }
+    lengths = {
+        f"sweep-{name}-generations-{n}": replace(
+            arm, description=f"{arm.description}; {n} generations", n_generations=n
+        )
+        for n in NUMBERS_OF_GENERATIONS
+    }
+    return {**sizes, **lengths}
+
+
+SWEEPS_CLEAN = divisions("clean", CLEAN)
+SWEEPS_NOISY = divisions("noisy", NOISY)
+
 GROUPS = {
     "core": {**BASELINES, **METHODS},
     "robust": ROBUST,
@@ -204,6 +230,8 @@ GROUPS = {
     "recommended": RECOMMENDED,
     "means": MEANS,
     "gentler": GENTLER,
+    "sweeps-clean": SWEEPS_CLEAN,
+    "sweeps-noisy": SWEEPS_NOISY,
     "safe": SAFE,
     "ablations": ABLATIONS,
 }

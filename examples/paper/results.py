@@ -136,10 +136,10 @@ class Result:
         return 100 * self.outcome.selected.test
 
     @property
-    def epochs_of_chosen(self) -> int:
+    def epochs_of_chosen(self) -> float:
         """Epochs that the weights of the chosen network were trained, ancestors' included."""
         if self.outcome.ancestry and "epochs" in self.outcome.ancestry[-1]:
-            return int(self.outcome.ancestry[-1]["epochs"])
+            return float(self.outcome.ancestry[-1]["epochs"])
         return self.outcome.selected.epoch
 
 
