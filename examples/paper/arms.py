@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from examples.paper import ExperimentError
-from examples.paper.kinds import Arm, EPBTArm, PBTArm, SearchArm, SingleNetwork
+from examples.paper.kinds import Arm, EPBTArm, PBTArm, ReplayArm, SearchArm, SingleNetwork
 
 BASELINES: dict[str, Arm] = {
     "cross-entropy-all-data": SingleNetwork(
@@ -161,6 +161,12 @@ NOISY = replace(
 
 RECOMMENDED: dict[str, Arm] = {"recommended-clean": CLEAN, "recommended-noisy": NOISY}
 
+REPLAYED: dict[str, Arm] = {
+    "replayed-all-data": ReplayArm(
+        "The schedule of the recommended setting's winner replayed, on training and validation data"
+    )
+}
+
 # The three means one by one; without any of them it is `epbt`, with the first `recommended-clean`.
 MEANS: dict[str, Arm] = {
     "means-smoothing": EPBTArm("EPBT, fitness smoothed", fitness_smoothing=0.5, batched=True),
@@ -229,6 +235,7 @@ GROUPS = {
     "tuned": TUNED,
     "recommended": RECOMMENDED,
     "means": MEANS,
+    "replayed": REPLAYED,
     "gentler": GENTLER,
     "sweeps-clean": SWEEPS_CLEAN,
     "sweeps-noisy": SWEEPS_NOISY,

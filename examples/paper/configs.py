@@ -102,6 +102,11 @@ class Config:
         return self.model in BATCHED_MODELS and not self.augment
 
     @property
+    def recommended(self) -> str:
+        """The arm that counts as recommended here; who knows of wrong labels chooses the second."""
+        return "recommended-noisy" if self.noise_rate else "recommended-clean"
+
+    @property
     def n_lineages(self) -> int:
         """Networks that can be trained from start to end for EPBT's epochs, rounded up."""
         return ceil(self.n_epochs_of_epbt / self.n_epochs)

@@ -216,6 +216,12 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     return moved.permute(0, 3, 1, 2)
 
 
+def all_labelled(split: Split) -> Part:
+    """Return training and validation images together."""
+    (images, labels), (more_images, more_labels) = split.train, split.validation
+    return torch.cat([images, more_images]), torch.cat([labels, more_labels])
+
+
 def with_more_validation(split: Split, share: float) -> Split:
     """Move a share of the training images to the validation images."""
     if not share:

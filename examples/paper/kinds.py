@@ -1,4 +1,4 @@
-"""The four kinds of arms: what each can be told.
+"""The five kinds of arms: what each can be told.
 
 What an arm does not say, the config says, for all arms alike.
 """
@@ -121,4 +121,11 @@ class SearchArm:
     ema: float = field(default=0.0, metadata=ADDED)
 
 
-Arm: TypeAlias = SingleNetwork | EPBTArm | PBTArm | SearchArm
+@dataclass(frozen=True)
+class ReplayArm:
+    """One network on all labelled images, by the schedule of the recommended arm's winner."""
+
+    description: str
+
+
+Arm: TypeAlias = SingleNetwork | EPBTArm | PBTArm | SearchArm | ReplayArm

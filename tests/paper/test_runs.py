@@ -13,7 +13,7 @@ import torch
 from epbt_optuna import cross_entropy_like, is_trainable
 from examples.label_noise import Part
 from examples.paper import ExperimentError, training
-from examples.paper.arms import ARMS, EMA, GENTLER, SLOW, SWEEPS_CLEAN, SWEEPS_NOISY
+from examples.paper.arms import ARMS, EMA, GENTLER, REPLAYED, SLOW, SWEEPS_CLEAN, SWEEPS_NOISY
 from examples.paper.configs import CONFIGS, DIGITS, Config
 from examples.paper.evolution import make_sampler
 from examples.paper.genomes import founders
@@ -43,7 +43,8 @@ def run(
 
 
 # Of arms that differ in numbers only, one is run.
-ALIKE = {**EMA, **SLOW, **GENTLER, **SWEEPS_CLEAN, **SWEEPS_NOISY}
+# What replays another arm's result has tests of its own.
+ALIKE = {**EMA, **SLOW, **GENTLER, **SWEEPS_CLEAN, **SWEEPS_NOISY, **REPLAYED}
 DISTINCT = [n for n in ARMS if n not in ALIKE or n == "cross-entropy-ema"]
 
 
