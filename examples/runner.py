@@ -53,10 +53,10 @@ BAR = "{percentage:3.0f}%|{bar:8}| {elapsed}<{remaining}{postfix}"
 class Reporter:
     """What jobs call in their own process; see `examples.label_noise.Report`."""
 
-    def __init__(self, queue: Queue[tuple[int, str]]) -> None:
+    def __init__(self, queue: Queue[tuple[float, str]]) -> None:
         self._queue = queue
 
-    def __call__(self, n_epochs: int, progress: str = "") -> None:
+    def __call__(self, n_epochs: float, progress: str = "") -> None:
         """Tell of trained epochs."""
         self._queue.put((n_epochs, progress))
 
@@ -65,7 +65,7 @@ def run_jobs(jobs: Sequence[Callable[[Reporter], T]], n_epochs: int, n_workers: 
     """Run jobs in worker processes, with a progress bar over the epochs that they report."""
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, ProcessPoolExecutor(n_workers, context) as pool:
-        queue: Queue[tuple[int, str]] = manager.Queue()
+        queue: Queue[tuple[float, str]] = manager.Queue()
         runs = [pool.submit(job, Reporter(queue)) for job in jobs]
         with tqdm(total=n_epochs, smoothing=0.05, bar_format=BAR) as bar:
             while not all(run.done() for run in runs) or not queue.empty():

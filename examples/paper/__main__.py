@@ -16,6 +16,8 @@ from examples.paper.arms import GROUPS, arms_named
 from examples.paper.configs import CONFIGS, config_named
 from examples.paper.data import load
 from examples.paper.jobs import run_job
+from examples.paper.kinds import ReplayArm
+from examples.paper.replayed import schedule_for
 from examples.paper.report import write_report
 from examples.paper.results import Job, not_done, results_file
 from examples.runner import run_jobs
@@ -38,6 +40,9 @@ def run(options: argparse.Namespace) -> None:
     if not to_do:
         return
     check_devices(options.devices)
+    for job in to_do:
+        if isinstance(job.arm, ReplayArm):
+            schedule_for(job, options.results)  # is there, or nothing starts
     load(config.dataset, options.data)  # downloads once, or fails, before any worker starts
     calls = [
         partial(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from examples.paper import ExperimentError
-from examples.paper.kinds import Arm, EPBTArm, PBTArm, SearchArm, SingleNetwork
+from examples.paper.kinds import Arm, EPBTArm, PBTArm, ReplayArm, SearchArm, SingleNetwork
 
 BASELINES: dict[str, Arm] = {
     "cross-entropy-all-data": SingleNetwork(
@@ -161,6 +161,12 @@ NOISY = replace(
 
 RECOMMENDED: dict[str, Arm] = {"recommended-clean": CLEAN, "recommended-noisy": NOISY}
 
+REPLAYED: dict[str, Arm] = {
+    "replayed-all-data": ReplayArm(
+        "The schedule of the recommended setting's winner replayed, on training and validation data"
+    )
+}
+
 # The three means one by one; without any of them it is `epbt`, with the first `recommended-clean`.
 MEANS: dict[str, Arm] = {
     "means-smoothing": EPBTArm("EPBT, fitness smoothed", fitness_smoothing=0.5, batched=True),
@@ -195,6 +201,32 @@ def gentler(name: str, arm: EPBTArm) -> dict[str, Arm]:
 
 GENTLER = {**gentler("recommended-clean", CLEAN), **gentler("recommended-noisy", NOISY)}
 
+# How to divide one budget: fewer networks and more generations, or generations that are longer. The
+# recommended settings themselves are p = 21 and, on most configs, 20 generations.
+POPULATION_SIZES = (8, 16, 32)
+NUMBERS_OF_GENERATIONS = (5, 10, 40)
+
+
+def divisions(name: str, arm: EPBTArm) -> dict[str, Arm]:
+    """Return a recommended setting with everybody's budget divided otherwise."""
+    sizes = {
+        f"sweep-{name}-p-{p}": replace(
+            arm, description=f"{arm.description}; p = {p}", population_size=p
+        )
+        for p in POPULATION_SIZES
+    }
+    lengths = {
+        f"sweep-{name}-generations-{n}": replace(
+            arm, description=f"{arm.description}; {n} generations", n_generations=n
+        )
+        for n in NUMBERS_OF_GENERATIONS
+    }
+    return {**sizes, **lengths}
+
+
+SWEEPS_CLEAN = divisions("clean", CLEAN)
+SWEEPS_NOISY = divisions("noisy", NOISY)
+
 GROUPS = {
     "core": {**BASELINES, **METHODS},
     "robust": ROBUST,
@@ -203,7 +235,10 @@ GROUPS = {
     "tuned": TUNED,
     "recommended": RECOMMENDED,
     "means": MEANS,
+    "replayed": REPLAYED,
     "gentler": GENTLER,
+    "sweeps-clean": SWEEPS_CLEAN,
+    "sweeps-noisy": SWEEPS_NOISY,
     "safe": SAFE,
     "ablations": ABLATIONS,
 }

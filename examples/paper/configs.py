@@ -31,7 +31,8 @@ class Config:
         noise_rate: Share of training and validation labels that are wrong.
         population_size: Individuals in EPBT's populations, p, where half of them are elites.
         n_generations: Generations, generation 0 included.
-        epochs_per_generation: Epochs that an individual trains in one.
+        epochs_per_generation: Epochs that an individual trains in one; a part of one where a
+            config is `divided`.
         learning_rate: At the start; a tenth after half of the epochs, a hundredth after 3/4.
         batch_size: Images in a step of SGD.
         momentum: Of SGD.
@@ -47,7 +48,7 @@ class Config:
     noise: NoiseKind = "symmetric"
     noise_rate: float = 0.0
     population_size: int = 40
-    epochs_per_generation: int = 1
+    epochs_per_generation: float = 1
     learning_rate: float = 0.1
     batch_size: int = 128
     momentum: float = 0.9
@@ -55,13 +56,13 @@ class Config:
     @property
     def n_epochs(self) -> int:
         """Epochs that a network trained from start to end sees, and an unbroken lineage too."""
-        return self.n_generations * self.epochs_per_generation
+        return round(self.n_generations * self.epochs_per_generation)
 
     @property
     def n_epochs_of_epbt(self) -> int:
         """Epochs that EPBT's population trains with half of it as elites: everybody's budget."""
         sampler = EPBTSampler(self.population_size)
-        return sampler.n_trials(self.n_generations) * self.epochs_per_generation
+        return round(sampler.n_trials(self.n_generations) * self.epochs_per_generation)
 
     def population_size_with(self, elites: float, *, train_elites: bool = False) -> int:
         """Return the p with which EPBT has this share of elites and everybody's budget.
@@ -73,10 +74,37 @@ class Config:
         n_trained = 1 + (self.n_generations - 1) * (1 - (0 if train_elites else elites))
         return round(self.n_epochs_of_epbt / (self.epochs_per_generation * n_trained))
 
+    def divided(self, population_size: int | None, n_generations: int | None) -> Config:
+        """Return the config with everybody's budget divided otherwise, for elites that train too.
+
+        Fewer networks train longer: a population of another size has as many generations, of the
+        same length, as the budget allows. More generations are shorter: a lineage has the same
+        epochs in all. The learning rate falls after the same shares of a lineage's epochs.
+        """
+        if population_size is not None:
+            n_trained = self.n_epochs_of_epbt / self.epochs_per_generation
+            return replace(self, n_generations=max(1, round(n_trained / population_size)))
+        if n_generations is not None:
+            n_epochs = self.n_epochs / n_generations
+            whole = round(n_epochs) if n_epochs.is_integer() else n_epochs
+            return replace(self, n_generations=n_generations, epochs_per_generation=whole)
+        return self
+
+    def passes(self, generation: int) -> list[tuple[float, float]]:
+        """Return the passes over the images: the epoch by the clock, and the share of them."""
+        n_epochs = self.epochs_per_generation
+        first = generation * n_epochs
+        return [(first + i, min(1, n_epochs - i)) for i in range(ceil(n_epochs))]
+
     @property
     def is_faster_in_batches(self) -> bool:
         """Whether a generation of its networks trains faster as one batch (`suggest_mode`)."""
         return self.model in BATCHED_MODELS and not self.augment
+
+    @property
+    def recommended(self) -> str:
+        """The arm that counts as recommended here; who knows of wrong labels chooses the second."""
+        return "recommended-noisy" if self.noise_rate else "recommended-clean"
 
     @property
     def n_lineages(self) -> int:

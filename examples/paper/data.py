@@ -216,6 +216,28 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     return moved.permute(0, 3, 1, 2)
 
 
+def all_labelled(split: Split) -> Part:
+    """Return training and validation images together."""
+    (images, labels), (more_images, more_labels) = split.train, split.validation
+    return torch.cat([images, more_images]), torch.cat([labels, more_labels])
+
+
+def with_more_validation(split: Split, share: float) -> Split:
+    """Move a share of the training images to the validation images."""
+    if not share:
+        return split
+    n_train = len(split.train[1]) - round(share * len(split.train[1]))
+    (images, labels), (more_images, more_labels) = split.train, split.validation
+    return Split(
+        train=(images[:n_train], labels[:n_train]),
+        validation=(
+            torch.cat([images[n_train:], more_images]),
+            torch.cat([labels[n_train:], more_labels]),
+        ),
+        test=split.test,
+    )
+
+
 def shape_of(split: Split) -> Shape:
     channels, rows, columns = split.train[0].shape[1:]
     return channels, rows, columns

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import torch
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from epbt_optuna import (
@@ -27,10 +26,9 @@ from epbt_optuna import (
 )
 from epbt_optuna.journal import journal_storage
 from epbt_optuna.lineage import ancestry
-from examples.label_noise import Split
 from examples.paper import ExperimentError
 from examples.paper.configs import Config
-from examples.paper.data import N_CLASSES
+from examples.paper.data import N_CLASSES, with_more_validation
 from examples.paper.generations import mate_weight_of, sgd_of, train_generation
 from examples.paper.genomes import founders, loss_genes, loss_of, search_space, suggest
 from examples.paper.kinds import EPBTArm, PBTArm
@@ -50,10 +48,10 @@ def run_evolution(
     in_batches: bool = False,
 ) -> tuple[Outcome, dict[str, float]]:
     """Run, or finish, the study of one arm on one seed; a generation at once if `in_batches`."""
+    sampler = make_sampler(arm, bench.config, bench.seed)
+    if isinstance(arm, EPBTArm):
+        bench = bench_of(arm, bench)
     config = bench.config
-    if isinstance(arm, EPBTArm) and arm.more_validation:
-        bench = replace(bench, split=with_more_validation(bench.split, arm.more_validation))
-    sampler = make_sampler(arm, config, bench.seed)
     study = open_study(folder)
     check_nothing_lost(study, folder)
     study.sampler = TimedSampler(sampler, bench.stopwatch)
@@ -92,17 +90,11 @@ def run_evolution(
     return outcome_of(study, trials, sampler, config), add_seconds(laps)
 
 
-def with_more_validation(split: Split, share: float) -> Split:
-    """Move a share of the training images to the validation images."""
-    n_train = len(split.train[1]) - round(share * len(split.train[1]))
-    (images, labels), (more_images, more_labels) = split.train, split.validation
-    return Split(
-        train=(images[:n_train], labels[:n_train]),
-        validation=(
-            torch.cat([images[n_train:], more_images]),
-            torch.cat([labels[n_train:], more_labels]),
-        ),
-        test=split.test,
+def bench_of(arm: EPBTArm, bench: Workbench) -> Workbench:
+    """Return the bench with the images and the generations that an arm has."""
+    config = bench.config.divided(arm.population_size, arm.n_generations)
+    return replace(
+        bench, config=config, split=with_more_validation(bench.split, arm.more_validation)
     )
 
 
@@ -111,7 +103,9 @@ def make_sampler(arm: EPBTArm | PBTArm, config: Config, seed: int) -> Sampler:
     if isinstance(arm, PBTArm):
         p = config.population_size if arm.paper_population else config.n_lineages
         return PBTSampler(p, search_space=search_space(arm.tunes), seed=seed)
-    p = config.population_size_with(arm.elites, train_elites=arm.train_elites)
+    p = arm.population_size or config.population_size_with(
+        arm.elites, train_elites=arm.train_elites
+    )
     return EPBTSampler(
         p,
         n_elites=int(arm.elites * p),
@@ -204,16 +198,15 @@ def train_individual(
         )
         network = bench.network(trial.number) if state is None else bench.scratch
         optimizer = bench.optimizer(network)
-        epochs_of_weights = 0
+        epochs_of_weights: float = 0
         if state is not None:
             network.load_state_dict(state["network"])
             restore_optimizer(optimizer, state["optimizer"])
             epochs_of_weights = state["epochs"]
-    first = sampler.generation_of(trial.number) * config.epochs_per_generation
-    for epoch in range(first, first + config.epochs_per_generation):
+    for epoch, share in config.passes(sampler.generation_of(trial.number)):
         set_sgd(optimizer, **sgd_of(params, bench.learning_rate(epoch)))
         generator = bench.generator(trial.number, epoch)
-        bench.train_epoch(network, optimizer, loss_fn, bench.split.train, generator)
+        bench.train_epoch(network, optimizer, loss_fn, bench.split.train, generator, share)
     fitness = bench.validation_accuracy(network)
     with stopwatch.stage("save"):
         epochs_of_weights += config.epochs_per_generation
@@ -274,7 +267,7 @@ def outcome_of(
     chosen = trials[fittest[curve.index(select(curve))]["trial"]]
     return Outcome(
         curve=curve,
-        epochs_trained=len(trials) * config.epochs_per_generation,
+        epochs_trained=round(len(trials) * config.epochs_per_generation),
         losses_explored=len({loss_genes(trial.params) for trial in trials}),
         ancestry=[ancestor(trial, sampler) for trial in ancestry(study, chosen)],
     )

@@ -21,6 +21,9 @@ from examples.paper.statistics import summarise
 # Okabe and Ito (2008): colour-blind readers can tell them apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 
+WIDTH = 4.6
+"""Inches of 72 points: so that text of 8 points is read on a phone without zooming."""
+
 STYLE: Any = {
     "axes.grid": True,
     "axes.spines.right": False,
@@ -44,8 +47,8 @@ def draw_accuracies(arms: Mapping[str, Sequence[Result]], path: Path) -> None:
     curves = {name: mean_curve(results) for name, results in arms.items()}
     last = max(epochs[-1] for epochs, _, _ in curves.values())
     middle = (min(epochs[0] for epochs, _, _ in curves.values()) + last) / 2
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9, 7))
+    with mpl.rc_context({**STYLE, "font.size": 8}):
+        figure = Figure(figsize=(WIDTH, 6.4))
         panels = zoomed, whole = figure.subplots(2, 1)
         for axes in panels:
             for index, (name, (epochs, means, errors)) in enumerate(curves.items()):
@@ -62,8 +65,8 @@ def draw_accuracies(arms: Mapping[str, Sequence[Result]], path: Path) -> None:
         margin = 0.02 * (last - middle)
         zoomed.set_xlim(middle - margin, last + margin)
         zoomed.set_ylim(low, high)
-        zoomed.set_title("Mean over n runs ± standard error (band)", loc="left", pad=12)
-        zoomed.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
+        figure.suptitle("Mean over n runs ± standard error (band)", fontsize=8)
+        zoomed.legend(frameon=False, loc="lower left", bbox_to_anchor=(-0.15, 1.02), ncols=2)
         frame = Rectangle((middle, low), last - middle, high - low, fill=False, edgecolor="#7F7F7F")
         whole.add_patch(frame)
         whole.set_xlabel("epochs of training")
@@ -99,7 +102,7 @@ def draw_ancestries(results: Sequence[Result], path: Path) -> None:
     y = np.linspace(0.005, 1, 200)
     with mpl.rc_context(STYLE):
         n_panels = len(results) + 1
-        figure = Figure(figsize=(7, 2.3 * -(-n_panels // 3)))
+        figure = Figure(figsize=(WIDTH, 1.5 * -(-n_panels // 3)))
         panels = figure.subplots(-(-n_panels // 3), 3, sharex=True, sharey=True, squeeze=False)
         for axes, result in zip(panels.flat, results, strict=False):
             ancestors = result.outcome.ancestry

@@ -22,7 +22,7 @@ def train_generation(
     generation: batched.Generation, bench: Workbench, arm: EPBTArm | PBTArm
 ) -> Tensor:
     """Train a generation from its parents' weights; return the fitness of each."""
-    stopwatch, n_epochs = bench.stopwatch, bench.config.epochs_per_generation
+    stopwatch = bench.stopwatch
     numbers = [trial.number for trial in generation.trials]
     with stopwatch.stage("record"):
         params = suggest(generation, arm.tunes)
@@ -36,13 +36,12 @@ def train_generation(
         epochs_of_weights = generation.inherit(
             network=networks, optimizer=optimizer, epochs=0, mate_weight=mate_weight_of(arm)
         )["epochs"]
-    first = generation.number * n_epochs
-    for epoch in range(first, first + n_epochs):
+    for epoch, share in bench.config.passes(generation.number):
         set_sgd(optimizer, **sgd_of(params, bench.learning_rate(epoch)))
-        train_epoch(bench, networks, optimizer, losses, numbers, epoch)
+        train_epoch(bench, networks, optimizer, losses, numbers, epoch, share)
     fitness = bench.validation_accuracies(networks)
     with stopwatch.stage("save"):
-        epochs_of_weights = epochs_of_weights + n_epochs
+        epochs_of_weights = epochs_of_weights + bench.config.epochs_per_generation
         generation.set_user_attr("epochs", epochs_of_weights)
         generation.save(network=networks, optimizer=optimizer, epochs=epochs_of_weights)
     # All of the time counts as the first one's: only the sum of all is looked at.
@@ -56,9 +55,10 @@ def train_epoch(
     optimizer: torch.optim.Optimizer,
     losses: Losses,
     numbers: list[int],
-    epoch: int,
+    epoch: float,
+    share: float,
 ) -> None:
-    """Train one epoch over the training images, each network in its own random order."""
+    """Train a share of an epoch over the training images, each network in its own order."""
     with bench.stopwatch.stage("train"):
         networks.train()
         images, labels = bench.split.train
@@ -70,7 +70,8 @@ def train_epoch(
                 for number in numbers
             ]
         )
-        for batch in orders.split(bench.config.batch_size, dim=1):
+        n_images = round(share * len(labels))
+        for batch in orders[:, :n_images].split(bench.config.batch_size, dim=1):
             optimizer.zero_grad()
             losses(networks(batched.each(images[batch])), labels[batch]).sum().backward()
             optimizer.step()

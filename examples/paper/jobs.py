@@ -16,8 +16,9 @@ import torch
 import epbt_optuna
 from examples.paper.data import make_split
 from examples.paper.evolution import run_evolution
-from examples.paper.kinds import SearchArm, SingleNetwork
+from examples.paper.kinds import ReplayArm, SearchArm, SingleNetwork
 from examples.paper.outcome import Outcome
+from examples.paper.replayed import run_replay, schedule_for
 from examples.paper.results import (
     AnyJob,
     Job,
@@ -49,7 +50,7 @@ def run_job(
         stopwatch=Stopwatch(partial(synchronize, device)),
     )
     bench.stopwatch.lap()  # loading data is no stage
-    outcome, seconds = run_arm(job, bench, folder, progress)
+    outcome, seconds = run_arm(job, bench, results, folder, progress)
     record = record_of(job, outcome, seconds, device)
     add_record(results_file(results, job.config.name), record)
     shutil.rmtree(folder)
@@ -69,11 +70,14 @@ def claim(folder: Path, job: AnyJob[Any, Any]) -> None:
 
 
 def run_arm(
-    job: Job, bench: Workbench, folder: Path, progress: Progress
+    job: Job, bench: Workbench, results: Path, folder: Path, progress: Progress
 ) -> tuple[Outcome, dict[str, float]]:
     """Run the arm; return its outcome and the seconds by stage, of earlier runs too."""
     if isinstance(job.arm, SingleNetwork):
         outcome = run_single(bench, job.arm, folder, progress)
+        return outcome, bench.stopwatch.lap()
+    if isinstance(job.arm, ReplayArm):
+        outcome = run_replay(bench, schedule_for(job, results), progress)
         return outcome, bench.stopwatch.lap()
     if isinstance(job.arm, SearchArm):
         outcome, seconds = run_search(bench, job.arm, folder, progress)

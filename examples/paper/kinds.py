@@ -1,4 +1,4 @@
-"""The four kinds of arms: what each can be told.
+"""The five kinds of arms: what each can be told.
 
 What an arm does not say, the config says, for all arms alike.
 """
@@ -59,6 +59,9 @@ class EPBTArm:
         fitness_smoothing: Share of the parent's smoothed fitness in an individual's own.
         mate_weight: The mate's share in the weights that an offspring starts from.
         batched: Train a generation as one batch where the config's network is faster so.
+        population_size: In place of the one that the config's generations have; then the number of
+            generations follows from it, see `Config.divided`.
+        n_generations: In place of the config's; then their length follows.
     """
 
     description: str
@@ -77,6 +80,8 @@ class EPBTArm:
     fitness_smoothing: float = field(default=0.0, metadata=ADDED)
     mate_weight: float = field(default=0.0, metadata=ADDED)
     batched: bool = field(default=False, metadata=ADDED)
+    population_size: int | None = field(default=None, metadata=ADDED)
+    n_generations: int | None = field(default=None, metadata=ADDED)
 
 
 @dataclass(frozen=True)
@@ -116,4 +121,11 @@ class SearchArm:
     ema: float = field(default=0.0, metadata=ADDED)
 
 
-Arm: TypeAlias = SingleNetwork | EPBTArm | PBTArm | SearchArm
+@dataclass(frozen=True)
+class ReplayArm:
+    """One network on all labelled images, by the schedule of the recommended arm's winner."""
+
+    description: str
+
+
+Arm: TypeAlias = SingleNetwork | EPBTArm | PBTArm | SearchArm | ReplayArm

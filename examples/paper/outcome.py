@@ -16,7 +16,7 @@ class Point(NamedTuple):
         test: Accuracy on clean test images, which no arm chooses on.
     """
 
-    epoch: int
+    epoch: float
     validation: float | None
     test: float
 

@@ -19,7 +19,7 @@ from filelock import FileLock
 from examples.paper import ExperimentError
 from examples.paper.arms import ARMS
 from examples.paper.configs import CONFIGS, Config
-from examples.paper.kinds import Arm, EPBTArm, PBTArm, SingleNetwork
+from examples.paper.kinds import Arm, EPBTArm, PBTArm, ReplayArm, SingleNetwork
 from examples.paper.outcome import Outcome, Point
 
 FORMAT = 1
@@ -100,6 +100,19 @@ class Job(AnyJob[Config, Arm]):
     """A job of the paper's experiments."""
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """Those of any job; what replays another arm's schedule has that arm's as well."""
+        if not isinstance(self.arm, ReplayArm):
+            return super().settings
+        return {**super().settings, "replayed": self.replayed.settings["arm"]}
+
+    @property
+    def replayed(self) -> Job:
+        """The job whose schedule this one replays."""
+        name = self.config.recommended
+        return Job(self.config, name, ARMS[name], self.seed)
+
+    @property
     def is_batched(self) -> bool:
         """Whether a generation is trained as one batch; the numbers are the same but rounding."""
         may_be = isinstance(self.arm, EPBTArm | PBTArm) and self.arm.batched
@@ -108,7 +121,7 @@ class Job(AnyJob[Config, Arm]):
     @property
     def n_epochs(self) -> int:
         """Epochs the job trains, about: for the progress bar."""
-        single = isinstance(self.arm, SingleNetwork)
+        single = isinstance(self.arm, SingleNetwork | ReplayArm)
         return self.config.n_epochs if single else self.config.n_epochs_of_epbt
 
 
@@ -136,10 +149,10 @@ class Result:
         return 100 * self.outcome.selected.test
 
     @property
-    def epochs_of_chosen(self) -> int:
+    def epochs_of_chosen(self) -> float:
         """Epochs that the weights of the chosen network were trained, ancestors' included."""
         if self.outcome.ancestry and "epochs" in self.outcome.ancestry[-1]:
-            return int(self.outcome.ancestry[-1]["epochs"])
+            return float(self.outcome.ancestry[-1]["epochs"])
         return self.outcome.selected.epoch
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from examples.label_noise import Loss, Part
-from examples.paper.data import N_CLASSES
+from examples.paper.data import N_CLASSES, all_labelled
 from examples.paper.kinds import SingleNetwork
 from examples.paper.losses import EarlyLearningRegularization, make_loss
 from examples.paper.outcome import Outcome, Point
@@ -19,12 +19,8 @@ from examples.paper.training import Progress, Workbench, set_sgd
 
 def run_single(bench: Workbench, arm: SingleNetwork, folder: Path, progress: Progress) -> Outcome:
     """Train one network with a loss that is not evolved."""
-    part = None
-    n_samples = len(bench.split.train[1])
-    if arm.on_everything:
-        (images, labels), (more_images, more_labels) = bench.split.train, bench.split.validation
-        part = torch.cat([images, more_images]), torch.cat([labels, more_labels])
-        n_samples = len(part[1])
+    part = all_labelled(bench.split) if arm.on_everything else None
+    n_samples = len((part or bench.split.train)[1])
     loss_fn = make_loss(arm.loss, n_samples, N_CLASSES)
     curve = train_from_scratch(
         bench,

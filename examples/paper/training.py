@@ -17,7 +17,7 @@ from examples.paper.losses import EarlyLearningRegularization
 from examples.paper.models import make_network
 from examples.paper.stopwatch import Stopwatch
 
-Progress = Callable[[int], None]
+Progress = Callable[[float], None]
 """Told how many epochs have been trained since it was last told."""
 
 _EVALUATION_BATCH = 2_048
@@ -44,9 +44,9 @@ class Workbench:
         """Where the data is, and the networks are."""
         return self.split.train[0].device
 
-    def generator(self, number: int, epoch: int) -> torch.Generator:
+    def generator(self, number: int, epoch: float) -> torch.Generator:
         """Return the random generator of one epoch of one individual, on the device."""
-        return torch.Generator(self.device).manual_seed(self._random_state(number, 1 + epoch))
+        return torch.Generator(self.device).manual_seed(self._random_state(number, 1 + int(epoch)))
 
     @cached_property
     def scratch(self) -> nn.Module:
@@ -70,7 +70,7 @@ class Workbench:
             network.parameters(), lr=config.learning_rate, momentum=config.momentum
         )
 
-    def learning_rate(self, epoch: int) -> float:
+    def learning_rate(self, epoch: float) -> float:
         """Return the paper's: a tenth of the config's after half of the epochs and after 3/4."""
         progress = epoch / self.config.n_epochs
         return self.config.learning_rate * 0.1 ** ((progress >= 0.5) + (progress >= 0.75))
@@ -82,13 +82,14 @@ class Workbench:
         loss_fn: Loss | EarlyLearningRegularization,
         part: Part,
         generator: torch.Generator,
+        share: float = 1.0,
     ) -> None:
-        """Train one epoch over a part of the data, in random order."""
+        """Train one epoch over a part of the data, in random order; or a share of an epoch."""
         with self.stopwatch.stage("train"):
             network.train()
             images, labels = part
             order = torch.randperm(len(labels), generator=generator, device=self.device)
-            for batch in order.split(self.config.batch_size):
+            for batch in order[: round(share * len(order))].split(self.config.batch_size):
                 inputs = images[batch]
                 if self.config.augment:
                     inputs = augment(inputs, generator)

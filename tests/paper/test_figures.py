@@ -1,4 +1,4 @@
-"""The accuracy figures show means with standard errors, the later half above."""
+"""Figures show what was compared: means with standard errors, and paired differences."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from examples.paper import figures
+from examples.paper import figures, forest
+from examples.paper.configs import CONFIGS
 from examples.paper.figures import draw_accuracies
+from examples.paper.forest import draw_rivals, draw_sweeps
 from examples.paper.outcome import Outcome, Point
+from examples.paper.plan import SIX, planned
 from examples.paper.results import Result
+from examples.paper.rivals import RIVALS
+from tests.paper.made_up import arms_of
 
 
 def result_of(seed: int, tests: list[float]) -> Result:
@@ -54,3 +59,61 @@ def test_the_upper_panel_is_the_later_half_with_its_bands_and_framed_below(drawn
 def test_the_legend_says_how_many_runs_there_are(drawn: Any) -> None:
     names = [text.get_text() for text in drawn.axes[0].get_legend().get_texts()]
     assert names == ["ours (n = 2)", "theirs (n = 1)"]
+
+
+# The recommended settings beside their rivals
+
+
+@pytest.fixture
+def saved(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    figures_saved: list[Any] = []
+    monkeypatch.setattr(forest, "save", lambda figure, _: figures_saved.append(figure))
+    return figures_saved
+
+
+def marks(axes: Any) -> dict[int, Any]:
+    """Return the marks of a panel by their row."""
+    return {int(line.get_ydata()[0]): line for line in axes.lines if len(line.get_xdata()) == 1}
+
+
+def test_each_rival_has_a_row_and_each_config_a_panel(tmp_path: Path, saved: list[Any]) -> None:
+    rivals = {"epbt-paper": [79.0, 80.2], "selection-alone": [80.9, 81.0], "tpe": [82.0, 83.1]}
+    ten = {"pbt-sgd": [79.0, 80.5] * 5}
+    arms = arms_of({"recommended-clean": [80.0, 81.0] * 5, **rivals, **ten})
+    draw_rivals({"digits-clean": arms}, tmp_path / "a.svg")
+    panels = saved[0].axes
+    assert [axes.get_title(loc="left") for axes in panels] == list(SIX)
+    rows = {name: row for row, name in enumerate(RIVALS)}
+    found = marks(panels[0])
+    assert set(found) == {rows[name] for name in ("EPBT, paper's letter", "selection alone",
+                                                  "PBT", "TPE")}  # fmt: skip
+    assert found[rows["EPBT, paper's letter"]].get_xdata() == pytest.approx([0.9])
+    assert found[rows["TPE"]].get_xdata() == pytest.approx([-2.05])
+    assert found[rows["TPE"]].get_markerfacecolor() == "white"  # of two seeds
+    assert found[rows["PBT"]].get_markerfacecolor() == found[rows["PBT"]].get_color()
+    colours = [found[rows[name]].get_color() for name in ("PBT", "selection alone", "TPE")]
+    assert len(set(colours)) == 3  # ahead, level and behind
+    assert not marks(panels[1])
+    assert [text.get_text() for text in panels[1].texts] == ["not run"] * len(RIVALS)
+
+
+def test_what_lies_far_away_is_an_arrow_with_its_number(tmp_path: Path, saved: list[Any]) -> None:
+    arms = arms_of({"recommended-clean": [80.0, 81.0], "tpe": [70.0, 71.2]})
+    draw_rivals({"digits-clean": arms}, tmp_path / "a.svg")
+    panel = saved[0].axes[0]
+    assert not marks(panel)
+    assert "+9.9 ▶" in [text.get_text() for text in panel.texts]
+    assert panel.get_xlim()[1] < 4
+
+
+def test_the_recommended_division_of_a_budget_is_at_zero(tmp_path: Path, saved: list[Any]) -> None:
+    arms = arms_of({name: [80.0, 81.0] for name in planned("digits-noisy")})
+    arms.update(arms_of({"sweep-noisy-p-8": [79.0, 80.1]}))
+    draw_sweeps({"digits-noisy": arms}, tmp_path / "a.svg")
+    sizes = saved[0].axes[0]
+    drawn = {bars.get_label(): bars.lines[0] for bars in sizes.containers}
+    line = drawn["digits-noisy"]
+    assert list(line.get_xdata()) == [8, 16, 21, 32]
+    assert list(line.get_ydata()) == pytest.approx([-0.95, 0, 0, 0])
+    assert CONFIGS["digits-noisy"].population_size_with(0.5, train_elites=True) == 21
+    assert "digits-clean" not in drawn  # nothing was run

@@ -170,9 +170,9 @@ def test_training_that_is_cut_off_goes_on_with_the_targets_that_it_had(tmp_path:
     config = replace(DIGITS, n_generations=4, epochs_per_generation=1)
 
     def curve(file: Path, stop_after: int | None = None) -> list[Point]:
-        trained = 0
+        trained = 0.0
 
-        def progress(n_epochs: int) -> None:
+        def progress(n_epochs: float) -> None:
             nonlocal trained
             trained += n_epochs
             if trained == stop_after:

@@ -37,6 +37,7 @@ def evolve(folder: Path, arm: EPBTArm | PBTArm, *, in_batches: bool) -> Outcome:
         EPBTArm("", normalize=True),
         EPBTArm("", tunes=("theta", "sgd")),
         EPBTArm("", tunes=()),
+        replace(NOISY, n_generations=4),  # of an epoch and a half
         PBTArm("", tunes=("sce", "rate")),
         PBTArm("", tunes=("gce", "rate")),
     ],

@@ -21,16 +21,16 @@ class Clock:
 
     accuracy: float
     max_epochs: int
-    epochs: int = 0
+    epochs: float = 0
     seconds: float = math.inf
-    curve: list[tuple[float, int, float, float]] = field(default_factory=list)
+    curve: list[tuple[float, float, float, float]] = field(default_factory=list)
     _start: float = 0.0
 
     def start(self) -> None:
         """Begin to count seconds."""
         self._start = time.perf_counter()
 
-    def see(self, validation: float, test: float, n_epochs: int) -> None:
+    def see(self, validation: float, test: float, n_epochs: float) -> None:
         """Take note of an evaluation, after so many more epochs; none counts after the end."""
         if self.is_over:
             return

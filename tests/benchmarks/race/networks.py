@@ -89,12 +89,11 @@ class Network:
         return {"model": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
 
 
-def epochs_of(generation: int, config: Config) -> range:
-    first = generation * config.epochs_per_generation
-    return range(first, first + config.epochs_per_generation)
+def epochs_of(generation: int, config: Config) -> list[float]:
+    return [epoch for epoch, _ in config.passes(generation)]
 
 
-def batches(bench: Workbench, number: int, epoch: int) -> Iterator[Part]:
+def batches(bench: Workbench, number: int, epoch: float) -> Iterator[Part]:
     """Return an epoch of batches that all members of a stack share."""
     images, labels = bench.split.train
     generator = bench.generator(number, epoch)

@@ -30,7 +30,7 @@ _TRIES = 100
 class Watch(tune.Callback, tune.Stopper):
     """Shows the clock every result, and ends everything when it is over."""
 
-    def __init__(self, clock: Clock, n_epochs: int, n_generations: int) -> None:
+    def __init__(self, clock: Clock, n_epochs: float, n_generations: int) -> None:
         self.clock, self.n_epochs, self.n_generations = clock, n_epochs, n_generations
 
     def on_trial_result(

@@ -1,0 +1,90 @@
+"""Whom the recommended settings are set beside, and by how much they are ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+from examples.paper.arms import EMA, ROBUST, SLOW, TUNED
+from examples.paper.configs import CONFIGS
+from examples.paper.plan import N_SEEDS, SEARCHED
+from examples.paper.results import Result
+from examples.paper.statistics import Comparison, compare
+
+Arms: TypeAlias = Mapping[str, Sequence[Result]]
+"""Results by arm, one a seed."""
+
+ByConfig: TypeAlias = Mapping[str, Arms]
+
+LETTER = "epbt-paper"
+
+ROBUST_LOSSES = ("generalized-cross-entropy", *ROBUST, *EMA, *SLOW)
+"""Losses for wrong labels, and every loss that is averaged over time or learns more slowly."""
+
+RIVALS: dict[str, tuple[str, ...]] = {
+    "EPBT, paper's letter": (LETTER,),
+    "EPBT, tournaments of 4": ("epbt",),
+    "selection alone": ("selection-alone",),
+    "PBT": ("pbt-theta", "pbt-theta-uniform", "pbt-sgd"),
+    "random search": ("random-search",),
+    "TPE": ("tpe",),
+    "tuned SCE, GCE": tuple(TUNED),
+    "cross-entropy": ("cross-entropy",),
+    "label smoothing": ("label-smoothing",),
+    "GCE": ("generalized-cross-entropy",),
+    "CE, GCE: EMA, slow": tuple(n for n in (*EMA, *SLOW) if n.startswith(("cross-", "general"))),
+    "robust losses": tuple(
+        n for n in (*ROBUST, *EMA, *SLOW) if not n.startswith(("cross-", "general"))
+    ),
+}
+"""By what tables and pictures call them. Of several, the one against which least is won stands for
+all, by the test data: that favours the rival."""
+
+NAMED = ("cross-entropy", "label-smoothing", *SEARCHED)
+"""Those of which the recommended settings are to lose to none."""
+
+
+def label(group: str) -> str:
+    """Return what a group of rivals is called, with how many it is the best of."""
+    n = len(RIVALS[group])
+    return group if n == 1 else f"{group} ({n})"
+
+
+def accuracies(results: Sequence[Result]) -> dict[int, float]:
+    """Return the test accuracy by seed, in %."""
+    return {result.seed: result.accuracy for result in results}
+
+
+def against(arms: Arms, ours: str, other: str) -> Comparison | None:
+    """Compare two arms of a config; None if they share fewer than two seeds."""
+    mine, theirs = (accuracies(arms.get(name, ())) for name in (ours, other))
+    return compare(mine, theirs) if len(mine.keys() & theirs.keys()) > 1 else None
+
+
+class Strongest(NamedTuple):
+    """The rival of several against which least is won."""
+
+    arm: str
+    comparison: Comparison
+
+
+def strongest(arms: Arms, ours: str, others: Iterable[str]) -> Strongest | None:
+    """Return the rival that does best beside an arm; None before one has been run."""
+    found = [Strongest(o, c) for o in others if o != ours and (c := against(arms, ours, o))]
+    return min(found, key=lambda rival: rival.comparison.difference, default=None)
+
+
+def beside_recommended(configs: ByConfig, config: str, others: Iterable[str]) -> Strongest | None:
+    """Return the strongest rival of the setting that is recommended for a config."""
+    return strongest(configs.get(config, {}), CONFIGS[config].recommended, others)
+
+
+def cell(comparison: Comparison | None) -> str:
+    """Return a difference in points with its interval and, if they are few, the seeds."""
+    if comparison is None:
+        return "–"
+    seeds = f", n = {comparison.n}" if comparison.n < N_SEEDS else ""
+    return (
+        f"{comparison.difference:+.2f} [{comparison.low:+.2f}, {comparison.high:+.2f}]{seeds}: "
+        f"{comparison.verdict}"
+    )
