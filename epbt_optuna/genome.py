@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 NumericalDistribution: TypeAlias = FloatDistribution | IntDistribution
+"""A distribution of numbers, as opposed to categories."""
 
 
 @dataclass(frozen=True)
