@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from queue import Empty, Queue
 from statistics import mean, stdev
@@ -30,7 +31,7 @@ from epbt_optuna.visualization import (
     plot_schedule,
 )
 from examples.label_noise import (
-    STANDARD_LOSSES,
+    SINGLE_NETWORKS,
     Settings,
     accuracy,
     make_optimizer,
@@ -77,14 +78,14 @@ def run_jobs(jobs: Sequence[Callable[[Reporter], T]], n_epochs: int, n_workers: 
 
 
 def run(settings: Settings) -> None:
-    """Run all seeds in worker processes, then print how the arms did and what evolved."""
-    n_epochs = len(STANDARD_LOSSES) * settings.n_epochs + settings.n_epochs_of_evolution
+    """Run all seeds in worker processes, then print what evolved and how the arms did."""
+    n_epochs = len(SINGLE_NETWORKS) * settings.n_epochs + settings.n_epochs_of_evolution
     n_epochs *= settings.n_seeds
     console = Console()
     minutes = seconds_of_an_epoch(settings) * n_epochs / settings.n_workers / 60
     console.print(
-        f"On {settings.n_seeds} seeds: trains a network with each of {len(STANDARD_LOSSES)} "
-        f"standard losses, and evolves one in a population of {settings.population_size} over "
+        f"On {settings.n_seeds} seeds: trains {len(SINGLE_NETWORKS)} networks with losses that "
+        f"people use, and evolves one in a population of {settings.population_size} over "
         f"{settings.n_generations} generations. {n_epochs:,} epochs, in all about "
         f"{math.ceil(minutes)} min on {settings.n_workers} cores. Beside the bar stands the "
         "best accuracy so far on validation labels, of which "
@@ -93,7 +94,6 @@ def run(settings: Settings) -> None:
     jobs = [partial(run_seed, settings, seed) for seed in range(settings.n_seeds)]
     outcomes = run_jobs(jobs, n_epochs, settings.n_workers)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    console.print(table_of_accuracies(outcomes, settings))
     console.print(table_of_losses(settings, seed=0))
     say = partial(console.print, soft_wrap=True)  # paths and commands are to be copied, whole
     say(f"Studies and checkpoints are in {settings.folder}; run again to go on.")
@@ -107,6 +107,8 @@ def run(settings: Settings) -> None:
         say(f"  {bin_}/mlflow ui --backend-store-uri {settings.tracking_uri}")
     else:
         say(f"  {bin_}/epbt summary {settings.folder}/seed-0/study.log")
+    console.print(table_of_accuracies(outcomes, settings))
+    console.print(comparison(outcomes))
 
 
 def seconds_of_an_epoch(settings: Settings) -> float:
@@ -140,7 +142,7 @@ def table_of_accuracies(outcomes: list[dict[str, Any]], settings: Settings) -> T
     )
     for heading in ("loss", "last epoch", "early-stopped", "epochs trained"):
         table.add_column(heading, justify="left" if heading == "loss" else "right")
-    for name in (*STANDARD_LOSSES, "EPBT"):
+    for name in (*SINGLE_NETWORKS, "EPBT"):
         columns = []
         for column in ("last", "early"):
             values = [
@@ -157,6 +159,22 @@ def table_of_accuracies(outcomes: list[dict[str, Any]], settings: Settings) -> T
     return table
 
 
+def comparison(outcomes: list[dict[str, Any]]) -> str:
+    """Say how EPBT did beside the best of the others, which test data have chosen."""
+    others = [(name, column) for name in SINGLE_NETWORKS for column in ("early", "last")]
+    scores = {key: [100 * outcome[key[0]][key[1]] for outcome in outcomes] for key in others}
+    best = max(others, key=lambda key: mean(scores[key]))
+    gains = [
+        100 * outcome["EPBT"]["early"] - score
+        for outcome, score in zip(outcomes, scores[best], strict=True)
+    ]
+    when = "early-stopped" if best[1] == "early" else "after the last epoch"
+    return (
+        f"EPBT minus the best of the others, {best[0]} {when}: {mean(gains):+.1f} points on the "
+        f"mean of {len(gains)} seeds ({', '.join(f'{gain:+.1f}' for gain in gains)})."
+    )
+
+
 def epochs(n: int) -> str:
     return "1 epoch" if n == 1 else f"{n:,} epochs"
 
@@ -168,20 +186,26 @@ def summary(values: list[float]) -> str:
 
 
 def table_of_losses(settings: Settings, seed: int) -> Table:
-    """Show the losses under which the best network of a seed was trained, in order."""
+    """Show the losses under which the fittest network of a seed was trained, in order."""
     study, _ = open_study(settings, seed)
+    sampler = settings.sampler()
     table = Table(
-        title=f"Losses along the best lineage (seed {seed})", box=None, padding=(0, 1, 0, 0)
+        title=f"Losses along the fittest's lineage (seed {seed})", box=None, padding=(0, 1, 0, 0)
     )
-    for heading in ("gen", "trial", "fit", *(f"θ{i}" for i in range(8))):
+    for heading in ("gens", "trial", "fit", *(f"θ{i}" for i in range(8))):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("p(true) 0→1", no_wrap=True)
-    for trial in ancestry(study):
-        loss_fn = TaylorGLOLoss.from_params(trial.params)
-        generation = settings.sampler.generation_of(trial.number)
+    for params, steps in groupby(ancestry(study, sampler.fittest(study)), lambda step: step.params):
+        *_, trial = trials = list(steps)  # an elite goes on with its loss
+        loss_fn = TaylorGLOLoss.from_params(params)
+        generations = sorted({sampler.generation_of(step.number) for step in (trials[0], trial)})
         theta = [f"{number:.1f}" for number in loss_fn.theta.tolist()]
         table.add_row(
-            str(generation), str(trial.number), f"{trial.value:.3f}", *theta, sketch(loss_fn)
+            "–".join(map(str, generations)),
+            str(trial.number),
+            f"{trial.value:.3f}",
+            *theta,
+            sketch(loss_fn),
         )
     return table
 
