@@ -62,19 +62,29 @@ class Reporter:
         self._queue.put((n_epochs, progress))
 
 
-def run_jobs(jobs: Sequence[Callable[[Reporter], T]], n_epochs: int, n_workers: int) -> list[T]:
-    """Run jobs in worker processes, with a progress bar over the epochs that they report."""
-    context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, ProcessPoolExecutor(n_workers, context) as pool:
-        queue: Queue[tuple[int, str]] = manager.Queue()
-        runs = [pool.submit(job, Reporter(queue)) for job in jobs]
-        with tqdm(total=n_epochs, smoothing=0.05, bar_format=BAR) as bar:
+def run_jobs(
+    jobs: Sequence[Callable[[Callable[..., None]], T]], n_epochs: int, n_workers: int
+) -> list[T]:
+    """Run jobs in worker processes, with a progress bar over the epochs that they report.
+
+    A lone worker is this process, for a new one would have to import everything again.
+    """
+    with tqdm(total=n_epochs, smoothing=0.05, bar_format=BAR) as bar:
+
+        def show(n_trained: int, progress: str = "") -> None:
+            bar.set_postfix_str(progress or bar.postfix or "", refresh=False)
+            bar.update(n_trained)
+
+        if n_workers == 1:
+            return [job(show) for job in jobs]
+        context = multiprocessing.get_context("spawn")
+        with context.Manager() as manager, ProcessPoolExecutor(n_workers, context) as pool:
+            queue: Queue[tuple[int, str]] = manager.Queue()
+            runs = [pool.submit(job, Reporter(queue)) for job in jobs]
             while not all(run.done() for run in runs) or not queue.empty():
                 with suppress(Empty):
-                    n_trained, progress = queue.get(timeout=0.2)
-                    bar.set_postfix_str(progress or bar.postfix or "", refresh=False)
-                    bar.update(n_trained)
-        return [run.result() for run in runs]
+                    show(*queue.get(timeout=0.2))
+            return [run.result() for run in runs]
 
 
 def run(settings: Settings) -> None:
@@ -143,36 +153,37 @@ def table_of_accuracies(outcomes: list[dict[str, Any]], settings: Settings) -> T
     for heading in ("loss", "last epoch", "early-stopped", "epochs trained"):
         table.add_column(heading, justify="left" if heading == "loss" else "right")
     for name in (*SINGLE_NETWORKS, "EPBT"):
-        columns = []
-        for column in ("last", "early"):
-            values = [
-                100 * outcome[name][column] for outcome in outcomes if column in outcome[name]
-            ]
-            columns.append(summary(values))
+        columns = [summary(accuracies_of(outcomes, name, column)) for column in ("last", "early")]
         budget = settings.n_epochs_of_evolution if name == "EPBT" else settings.n_epochs
         table.add_row(name, *columns, f"{budget:,}")
     table.caption = (
         f"EPBT: the fittest of {settings.population_size} × {settings.n_generations} generations "
         f"of {epochs(settings.epochs_per_generation)}, chosen like early stopping on the noisy "
-        f"validation labels; its own lineage trained for {epochs(settings.n_epochs)} at most."
+        f"validation labels; its own lineage trained for {epochs(settings.n_epochs)} at most. "
+        "With EMA a moving average of the network's weights is measured."
     )
     return table
 
 
 def comparison(outcomes: list[dict[str, Any]]) -> str:
-    """Say how EPBT did beside the best of the others, which test data have chosen."""
+    """Say how EPBT did beside the best of the others, where test data choose which that is."""
     others = [(name, column) for name in SINGLE_NETWORKS for column in ("early", "last")]
-    scores = {key: [100 * outcome[key[0]][key[1]] for outcome in outcomes] for key in others}
-    best = max(others, key=lambda key: mean(scores[key]))
-    gains = [
-        100 * outcome["EPBT"]["early"] - score
-        for outcome, score in zip(outcomes, scores[best], strict=True)
-    ]
-    when = "early-stopped" if best[1] == "early" else "after the last epoch"
-    return (
-        f"EPBT minus the best of the others, {best[0]} {when}: {mean(gains):+.1f} points on the "
-        f"mean of {len(gains)} seeds ({', '.join(f'{gain:+.1f}' for gain in gains)})."
+    best = max(others, key=lambda other: mean(accuracies_of(outcomes, *other)))
+    pairs = zip(
+        accuracies_of(outcomes, "EPBT", "early"), accuracies_of(outcomes, *best), strict=True
     )
+    gains = [ours - theirs for ours, theirs in pairs]
+    stopped = "early-stopped" if best[1] == "early" else "at its last epoch"
+    return (
+        f"EPBT's mean is {abs(mean(gains)):.1f} points {'above' if mean(gains) > 0 else 'below'} "
+        f"the best of the others, {best[0]}, {stopped}. "
+        f"Seed by seed: {', '.join(f'{gain:+.1f}' for gain in gains)}."
+    )
+
+
+def accuracies_of(outcomes: list[dict[str, Any]], name: str, column: str) -> list[float]:
+    """Return an arm's test accuracy on each seed in %; none where it has no such column."""
+    return [100 * outcome[name][column] for outcome in outcomes if column in outcome[name]]
 
 
 def epochs(n: int) -> str:
