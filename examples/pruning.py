@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--only-trainable", action="store_true", help="θ that can learn")
     add_options(
-        parser, label_noise=0.4, seeds=5, population=40, generations=20, epochs=4,
+        parser, label_noise=0.4, seeds=5, generations=20, epochs=4, paper=True,
         folder=Path("runs/pruning"),
     )  # fmt: skip
     options = parser.parse_args(arguments)
