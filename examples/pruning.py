@@ -24,7 +24,8 @@ from rich.table import Table
 
 from epbt_optuna import EPBTPruner
 from examples import digits, fashion_mnist
-from examples.label_noise import Report, Settings, accuracy, add_options, evolve
+from examples.evolving import evolve
+from examples.label_noise import Report, Settings, accuracy, add_options
 from examples.runner import run_jobs, summary
 
 Outcome = dict[str, float]

@@ -30,7 +30,8 @@ from epbt_optuna import CheckpointStore
 from epbt_optuna.journal import journal_storage
 from epbt_optuna.parallel import current_device, optimize
 from examples.digits import make_split, settings_of
-from examples.label_noise import Settings, Split, accuracy, objective
+from examples.evolving import objective
+from examples.label_noise import Settings, Split, accuracy
 
 SEED = 0
 

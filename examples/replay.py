@@ -30,6 +30,7 @@ from epbt_optuna import CheckpointStore, TaylorGLOLoss
 from epbt_optuna.journal import journal_storage
 from epbt_optuna.lineage import ReplaySampler, Schedule, loss_schedule
 from examples import digits, fashion_mnist
+from examples.evolving import evolve, fail_cut_off
 from examples.label_noise import (
     Loss,
     Report,
@@ -37,8 +38,6 @@ from examples.label_noise import (
     Split,
     accuracy,
     add_options,
-    evolve,
-    fail_cut_off,
     make_optimizer,
     set_learning_rate,
     train_epoch,

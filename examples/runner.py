@@ -30,13 +30,12 @@ from epbt_optuna.visualization import (
     plot_loss_functions,
     plot_schedule,
 )
+from examples.evolving import open_study, run_seed
 from examples.label_noise import (
     SINGLE_NETWORKS,
     Settings,
     accuracy,
     make_optimizer,
-    open_study,
-    run_seed,
     train_epoch,
 )
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812, PyTorch's own name for it
 from epbt_optuna import CheckpointStore, EPBTSampler
 from epbt_optuna.journal import journal_storage
 from epbt_optuna.lineage import ReplaySampler, Schedule, ScheduleStep
-from examples import digits, label_noise, replay
+from examples import digits, evolving, label_noise, replay
 from examples.label_noise import Settings, mlp, train_epoch
 
 SMALL = ["--population", "4", "--generations", "4", "--epochs", "2", "--workers", "1"]
@@ -63,7 +63,7 @@ def test_the_example_runs_to_its_table_and_trains_nothing_twice(
     assert [t.params for t in replayed.trials] == 2 * [dict(s.params) for s in schedule.steps]
 
     monkeypatch.setattr(replay, "train_epoch", pytest.fail)
-    monkeypatch.setattr(label_noise, "train_epoch", pytest.fail)
+    monkeypatch.setattr(evolving, "train_epoch", pytest.fail)
     settings = digits.settings_of(
         argparse.Namespace(
             folder=tmp_path, label_noise=0.4, population=4, generations=4, epochs=2, tournament=4,
@@ -82,7 +82,7 @@ def test_the_example_runs_to_its_table_and_trains_nothing_twice(
 def test_with_the_seeds_of_evolution_a_replay_is_the_evolved_network(
     run: replay.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study, evolved = label_noise.evolve(run.settings, run.seed, run.split, run.report)
+    study, evolved = evolving.evolve(run.settings, run.seed, run.split, run.report)
     schedule = Schedule.from_study(study)
     assert len(schedule) > 1
     run = replace(run, schedule=schedule, n_networks=1)
