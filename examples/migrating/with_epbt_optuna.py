@@ -30,7 +30,7 @@ def objective(trial: optuna.Trial) -> float:
         nn.functional.cross_entropy(model(train_x[batch]), train_y[batch]).backward()
         optimizer.step()
     model.eval()
-    accuracy = (model(valid_x).argmax(1) == valid_y).float().mean().item()
+    accuracy: float = (model(valid_x).argmax(1) == valid_y).float().mean().item()
     checkpoints.save(trial, {"model": model.state_dict(), "optimizer": optimizer.state_dict()})
     return accuracy
 

@@ -74,7 +74,8 @@ def run(n_generations: int = 20, seed: int = 0) -> float:
     )
     results = tuner.fit()
     ray.shutdown()
-    return max(result.metrics_dataframe["accuracy"].max() for result in results)
+    best = results.get_dataframe(filter_metric="accuracy", filter_mode="max")
+    return float(best["accuracy"].max())
 
 
 if __name__ == "__main__":

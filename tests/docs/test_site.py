@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import re
 from collections import Counter
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +86,10 @@ def meaning(anchor: str) -> Any:
     parts = anchor.split(".")
     if parts[-2:-1] == parts[-1:]:  # a function with its module's name hides that module
         parts.pop()
-    return reduce(lambda found, name: getattr(found, name, None), parts[1:], epbt_optuna)
+    found: Any = epbt_optuna
+    for name in parts[1:]:
+        found = getattr(found, name, None)
+    return found
 
 
 @pytest.mark.filterwarnings("ignore")
