@@ -16,14 +16,31 @@ from pathlib import Path
 __all__ = ["PATHS", "is_untraced", "untraced", "untraced_children"]
 
 PATHS = (
+    "batched/test_same_as_a_loop.py",
     "benchmarks",
+    "checkpoints/test_choosing.py",
+    "checkpoints/test_choosing_bound.py",
+    "cli/test_damaged_records.py",
     "contract/test_same_studies.py",
     "docs",
     "integration",
     "integrations/test_examples.py",
+    "lineage/test_trials_of_other_studies.py",
+    "losses/test_taylor_glo_properties.py",
+    "losses/test_transforms.py",
+    "operators/test_ordered_categories.py",
+    "operators/test_page.py",
     "paper",
     "parallel/test_same_seed.py",
     "properties",
+    "pruning/test_no_future.py",
+    "pruning/test_studies.py",
+    "samplers/test_generations.py",
+    "samplers/test_trained_elites.py",
+    "tuning",
+    "visualization/test_damaged_records.py",
+    "visualization/test_descent.py",
+    "visualization/test_markup.py",
 )
 """Tests, and folders of tests: what these run of the package, others do, too."""
 
