@@ -24,6 +24,8 @@ from tests.drills.training import summary
 from tests.parallel import killing
 from tests.parallel.runs import RULES, is_there, journal_study, quick, wait_until
 
+pytestmark = pytest.mark.usefixtures("untraced_workers")
+
 
 class DivergedError(Exception):
     """Pickles, but cannot be unpickled: its arguments are not those of its initialiser."""
