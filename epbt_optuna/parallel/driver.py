@@ -235,7 +235,7 @@ class Driver:
             trial = storage_of(self._study).get_trial(trial_id)
         if trial.state == TrialState.FAIL:
             reason = outcome.failure or "It was finished from outside."
-            _logger.warning("Trial %d failed: %s", number, reason)
+            _logger.warning("Trial %d failed: %s", number, reason.rstrip())
         self._stopped |= outcome.stopped
         error = outcome.error or self._deaths.count(outcome, self._engine.n_workers)
         self._progress.update(trial, self._queue.generation_of(number))

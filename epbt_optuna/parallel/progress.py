@@ -53,6 +53,8 @@ class Progress:
 
     def show_start(self, n_ready: int, n_workers: int) -> None:
         """Show how many workers are ready: their imports may take many seconds."""
+        if n_ready == 0:
+            self._log.start(n_workers, self._bar.total)
         starts = n_ready < n_workers
         self._bar.set_description(f"{n_ready} of {n_workers} workers ready" if starts else "")
 

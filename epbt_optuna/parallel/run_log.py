@@ -1,8 +1,9 @@
 """What a run says of its trials, for those who read a file rather than watch a terminal.
 
-A line for each trial, as `Study.optimize` has it; one for each generation; and one for each trial
-that went on with another's weights and a genome of its own. All go to Optuna's logger, so that
-`optuna.logging.set_verbosity(optuna.logging.WARNING)` is silent here too.
+A line when worker processes start; one for each trial, as `Study.optimize` has it; one for each
+generation; and one for each trial that went on with another's weights and a genome of its own. All
+go to Optuna's logger, so that `optuna.logging.set_verbosity(optuna.logging.WARNING)` is silent here
+too.
 """
 
 from __future__ import annotations
@@ -44,6 +45,11 @@ class RunLog:
         self._is_on = _logger.isEnabledFor(logging.INFO)
         self._n_finished: Counter[int] = Counter()  # by generation, told ones left out
         self._newest = -1
+
+    def start(self, n_workers: int, n_trials: int) -> None:
+        """Say that the run has begun: it takes a while until the first trial has finished."""
+        if self._every_trial:
+            _logger.info("%d trials with %d worker processes, which start.", n_trials, n_workers)
 
     def update(self, trial: FrozenTrial, generation: int | None) -> None:
         """Say what there is to say when a trial has finished."""

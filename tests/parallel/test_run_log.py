@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 
 from epbt_optuna import EPBTSampler, PBTSampler
 from epbt_optuna.parallel import optimize
+from epbt_optuna.parallel.progress import Progress
 from epbt_optuna.samplers import GenerationSampler
 from tests.parallel.test_optimize import Terminal
 
@@ -64,6 +65,20 @@ def test_every_trial_has_the_line_that_optuna_gives_it(caplog: pytest.LogCapture
     other.optimize(objective, n_trials=8, catch=ArithmeticError)
     assert ours == lines(caplog, r"Trial \d+ finished")
     assert len(ours) == 6
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_until_the_first_trial_has_finished_a_file_says_that_workers_start(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, shown: bool
+) -> None:
+    if shown:  # there, the bar says so
+        monkeypatch.setattr(sys, "stderr", Terminal())
+    progress = Progress(study_with(EPBTSampler(4, seed=0)), 8, shown=True)
+    for n_ready in (0, 1, 2):
+        progress.show_start(n_ready, 2)
+    progress.close()
+    told = lines(caplog, ".*worker processes")
+    assert told == ([] if shown else ["8 trials with 2 worker processes, which start."])
 
 
 def test_every_generation_has_a_line(caplog: pytest.LogCaptureFixture) -> None:

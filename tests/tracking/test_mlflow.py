@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import mlflow
 import optuna
 import pytest
 from mlflow import MlflowClient
@@ -165,5 +166,7 @@ def test_pictures_and_the_schedule_are_artifacts_of_the_study(database: str) -> 
         *(f"{name}.{kind}" for name in pictures for kind in ("html", "png")),
     }
     assert min(sizes.values()) > 500
-    text = client.download_artifacts(parent.info.run_id, "schedule.json")
-    assert Schedule.load(text) == Schedule.from_study(study)
+    path = mlflow.artifacts.download_artifacts(
+        run_id=parent.info.run_id, artifact_path="schedule.json", tracking_uri=database
+    )
+    assert Schedule.load(path) == Schedule.from_study(study)

@@ -29,6 +29,7 @@ import epbt_optuna.visualization.matplotlib as matplotlib_pictures
 from epbt_optuna import EPBTSampler
 from epbt_optuna.lineage import Schedule, ScheduleStep
 from epbt_optuna.visualization._figure_data.lineage import lineage_info
+from tests.lineage.studies import evolve
 from tests.visualization.studies import STUDIES, eight_trials, study_of, theta_study
 
 mpl.use("Agg")
@@ -346,3 +347,25 @@ def test_a_package_that_is_missing_is_an_error_that_names_the_extra(
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(ImportError, match=rf"{package}.*'epbt-optuna\[visualization\]'"):
         plot(study)
+
+
+@pytest.mark.parametrize("color_by", ["fitness", "founder"])
+def test_in_the_legend_points_of_a_large_study_are_as_large_as_those_of_a_small_one(
+    color_by: Any,
+) -> None:
+    for n_trials, itemsizing in ((8, "trace"), (250, "constant")):
+        study = evolve(EPBTSampler(n_trials, seed=0), n_trials=n_trials)
+        figure = plotly_pictures.plot_lineage(study, color_by=color_by)
+        assert figure.layout.legend.itemsizing == itemsizing
+        legend: Any = matplotlib_pictures.plot_lineage(study, color_by=color_by).get_legend()
+        handles = [h for h in legend.legend_handles if not isinstance(h, LineCollection)]
+        sizes = [
+            *(float(h.get_sizes()[0]) ** 0.5 for h in handles if hasattr(h, "get_sizes")),
+            *(
+                h.get_markersize()
+                for h in handles
+                if getattr(h, "get_marker", str)() in list("o+x")
+            ),
+        ]
+        assert len(sizes) >= 3
+        assert set(sizes) == {6.0}

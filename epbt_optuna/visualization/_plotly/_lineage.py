@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_lineage"]
 
 _WIDTH = 1150
+_SMALL = 6.0  # pixels
 _MAX_PARAMS_SHOWN = 16
 _MATES = "crossover, from the mate"
 _AVERAGED = "crossover and weights, from the mate"
@@ -98,7 +99,10 @@ def _figure(info: LineageInfo, color_by: ColorBy) -> go.Figure:
     figure.update_xaxes(title="generation", **generation_axis(info.n_generations))
     title = "individuals, relatives side by side"
     figure.update_yaxes(title=title, range=[info.n_rows - 0.3, -0.7], **BLANK)
-    return finish(figure, info.title, width=_WIDTH, height=height, hovermode="closest")
+    # The colours of small points would not be seen in the legend.
+    legend = {"itemsizing": "constant" if size < _SMALL else "trace"}
+    shape = {"width": _WIDTH, "height": height}
+    return finish(figure, info.title, hovermode="closest", legend=legend, **shape)
 
 
 def _add_lines(figure: go.Figure, info: LineageInfo, size: float) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_lineage"]
 
+_LEGEND_SIZE = 6.0  # points
 _SYMBOLS = {"pruned": "x", "failed": "+", "unfinished": "o"}
 
 
@@ -50,7 +51,9 @@ def plot_lineage(
     info = lineage_info(study)
     height = min(10.0, max(4.5, 2.6 + 0.15 * info.n_rows))
     axes: Axes = make_axes(figure, size=(12, height))[0, 0]
-    size = info.size(6, width=560, height=62 * height)  # points: the plot is 7/9 of the picture
+    size = info.size(
+        _LEGEND_SIZE, width=560, height=62 * height
+    )  # points: the plot is 7/9 of the picture
     best_colour = INK if color_by == "founder" else BEST
     if color_by == "founder":
         _draw_clades(axes, info, size)
@@ -68,12 +71,17 @@ def plot_lineage(
     axes.set_ylabel("individuals, relatives side by side")
     axes.set_ylim(info.n_rows - 0.3, -0.7)
     axes.set_yticks([])
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
+    legend: Any = axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
+    for handle in legend.legend_handles:  # the colours of small points would not be seen there
+        if hasattr(handle, "set_sizes"):
+            handle.set_sizes([_LEGEND_SIZE**2])
+        elif handle.get_marker() not in ("None", "*"):
+            handle.set_markersize(_LEGEND_SIZE)
     return axes
 
 
 def _draw_lines(axes: Axes, info: LineageInfo, size: float) -> None:
-    mates = {"linestyle": ":", "alpha": 0.4}, {"linestyle": "--", "alpha": 0.5}
+    mates = {"linestyle": ":", "alpha": 0.7}, {"linestyle": "--", "alpha": 0.5}
     if info.shows_mates:
         _draw_paths(axes, 0, "crossover, from the mate", info.crossover, GREY, **mates[0])
         name = "crossover and weights, from the mate"

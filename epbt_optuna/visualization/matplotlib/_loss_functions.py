@@ -80,7 +80,8 @@ def _add_time_scale(panels: Any, info: LossFunctionsInfo) -> None:
     matplotlib = require("matplotlib")
     norm = matplotlib.colors.Normalize(0, info.last_time or 1)
     scale = matplotlib.cm.ScalarMappable(norm, _colours())
-    panels[0].figure.colorbar(scale, ax=panels.tolist(), label=info.time_name, aspect=30)
+    bar = panels[0].figure.colorbar(scale, ax=panels.tolist(), label=info.time_name, aspect=30)
+    bar.locator = matplotlib.ticker.MaxNLocator(integer=True)  # there is no quarter of an epoch
 
 
 def _colours() -> Any:
