@@ -144,7 +144,7 @@ def steps(workers: Workers, failed: list[int], n_workers: int) -> dict[str, Call
         failed.append(number)
 
     def retry() -> None:
-        resume(study, study.trials[failed.pop()])
+        resume(study, workers.trials[failed.pop()])
 
     if workers.n_running < n_workers:
         may["ask"] = lambda: void(workers.ask())
@@ -211,7 +211,7 @@ def test_nobody_loses_whom_it_chose_whatever_happens_between_two_reads_of_a_coll
         for _ in range(chance.randint(0, 20)):
             step()
         while failed:  # whoever retries does so before the next collection
-            resume(workers.study, workers.study.trials[failed.pop()])
+            resume(workers.study, workers.trials[failed.pop()])
         collector = chance.choice(collectors)
         for number in collector.garbage(workers.study, "population"):
             step()

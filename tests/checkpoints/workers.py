@@ -12,7 +12,7 @@ from typing import Any
 
 import optuna
 from optuna.storages import InMemoryStorage
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.artifact_names import ArtifactName
 from epbt_optuna._internal.attrs import CHECKPOINT, LINEAGE
@@ -51,6 +51,11 @@ class Workers:
         self.generations.record(self.study)
         self.history = PopulationHistory(self.generations)
         self.elites = TrainedElites(self.generations)
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """The trials themselves: to copy them at each step would take most of a test's time."""
+        return self.study.get_trials(deepcopy=False)
 
     @property
     def n_running(self) -> int:
@@ -117,7 +122,7 @@ class Workers:
 
     def check_fittest(self) -> None:
         """Fail if the checkpoint is gone of the fittest, as selection sees them."""
-        fittest = self.history.fittest(self.study, self.generations.of(len(self.study.trials)))
+        fittest = self.history.fittest(self.study, self.generations.of(len(self.trials)))
         assert fittest is None or fittest.number in self.stored, "the fittest is gone"
 
     def _write(self, number: int, key: str, value: Any) -> None:

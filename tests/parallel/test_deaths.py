@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,12 +18,13 @@ import optuna
 import pytest
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import text
 
 from epbt_optuna.parallel import optimize
 from epbt_optuna.parallel.deaths import Deaths
 from epbt_optuna.parallel.engines import child as child_module
 from epbt_optuna.parallel.worker import Outcome
-from tests.parallel.runs import is_there, journal_study, quick, trials_in
+from tests.parallel.runs import is_there, journal_study, quick, trials_in, wait_until
 
 pytestmark = pytest.mark.usefixtures("untraced_workers")
 
@@ -195,15 +197,28 @@ def test_a_forked_child_that_leaves_the_objective_does_not_tell_the_trial(
 # Hanging, and broken, but alive
 
 
+def is_paused(process: int) -> bool:
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_a_worker_that_is_paused_past_its_heartbeat_for_good_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "storage").mkdir()
     storage = RDBStorage(
-        f"sqlite:///{tmp_path}/study.db",
+        f"sqlite:///{tmp_path}/storage/study.db",
         heartbeat_interval=1,
-        grace_period=8,  # enough for those that run, on a busy machine too
+        grace_period=60,  # enough for those that run, on a busy machine too
         heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=1),
     )
     study = optuna.create_study(storage=storage)
+
+    def let_time_pass() -> None:
+        wait_until(lambda: 0 in trials_in(tmp_path) and is_paused(trials_in(tmp_path)[0]))
+        with storage.engine.begin() as connection:
+            minutes_ago = (
+                "UPDATE trial_heartbeats SET heartbeat = datetime(heartbeat, '-2 minutes')"
+            )
+            connection.execute(text(minutes_ago))
 
     def objective(trial: optuna.Trial) -> float:
         (tmp_path / f"{trial.number}-{os.getpid()}").touch()
@@ -213,7 +228,10 @@ def test_a_worker_that_is_paused_past_its_heartbeat_for_good_is_replaced(tmp_pat
             os.kill(os.getpid(), signal.SIGSTOP)
         return value
 
-    run(study, objective, 2)
+    with ThreadPoolExecutor(1) as thread:
+        passed = thread.submit(let_time_pass)
+        run(study, objective, 2)
+        passed.result()
     paused, retry = study.get_trials()
     assert [paused.state, retry.state] == [TrialState.FAIL, TrialState.COMPLETE]
     assert retry.system_attrs["failed_trial"] == 0
