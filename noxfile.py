@@ -4,6 +4,7 @@ The Makefile says what each one does. A session gives it a Python and an environ
 """
 
 import shutil
+import subprocess
 
 import nox
 
@@ -12,10 +13,16 @@ nox.options.default_venv_backend = "none"  # the Makefile makes the environments
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]  # those that are installed are used
 
 
+def is_here(interpreter: str) -> bool:
+    """Tell whether a Python runs: pyenv also has commands for versions that it would refuse."""
+    path = shutil.which(interpreter)
+    return path is not None and not subprocess.run([path, "-V"], capture_output=True).returncode
+
+
 def make(session: nox.Session, target: str, python: str | None = None) -> None:
     """Run a target of the Makefile in an environment of its own for each Python."""
     interpreter = f"python{python}" if python else "python3"
-    if shutil.which(interpreter) is None:
+    if not is_here(interpreter):
         session.skip(f"{interpreter} is not installed")
     environment = f"VENV=.nox/{interpreter}"
     session.run("make", target, f"PYTHON={interpreter}", environment, external=True)
@@ -37,7 +44,7 @@ def optuna_4(session: nox.Session) -> None:
 @nox.session
 def oldest(session: nox.Session) -> None:
     """Test with the oldest version of each package, on the oldest Python if it is here."""
-    make(session, "test-oldest", "3.10" if shutil.which("python3.10") else None)
+    make(session, "test-oldest", "3.10" if is_here("python3.10") else None)
 
 
 @nox.session

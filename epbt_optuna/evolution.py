@@ -33,6 +33,7 @@ from epbt_optuna.population import Lineage, Population
 __all__ = ["EPBT", "PBT", "Evolution", "Feasible", "first_feasible"]
 
 Feasible: TypeAlias = Callable[[Mapping[str, Any]], bool]
+"""Says of an offspring's params whether it may be trained, as `is_trainable` does."""
 
 _MAX_ATTEMPTS = 100
 

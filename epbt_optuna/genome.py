@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 NumericalDistribution: TypeAlias = FloatDistribution | IntDistribution
+"""A distribution of numbers, as opposed to categories."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,9 @@ def clip(distribution: NumericalDistribution, value: float) -> float | int:
     """Return the value inside the distribution, and on its grid, that is nearest to `value`."""
     low, high, step = distribution.low, distribution.high, distribution.step
     value = low if value < low else high if value > high else value  # faster than `min` and `max`
-    if step:
-        value = min(low + step * round((value - low) / step), high)
+    if not step:  # integers have one
+        return float(value)
+    value = min(low + step * round((value - low) / step), high)
     return float(value) if isinstance(distribution, FloatDistribution) else int(value)
 
 

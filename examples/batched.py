@@ -1,7 +1,8 @@
 """Train every generation as one batch: EPBT on digits with 40 % wrong labels, in half a minute.
 
 The job of `examples.digits`, whose loop this is without one: a population of equal networks is one
-network whose tensors have a leading dimension, each member under its own TaylorGLO loss.
+network whose tensors have a leading dimension, each member under its own TaylorGLO loss. EPBT is
+set as recommended for wrong labels.
 
     python -m examples.batched
 """
@@ -19,7 +20,14 @@ import torch
 from optuna.distributions import FloatDistribution
 from torch import Tensor
 
-from epbt_optuna import CheckpointStore, EPBTSampler, TaylorGLOLoss, batched, is_trainable
+from epbt_optuna import (
+    CheckpointStore,
+    EPBTSampler,
+    TaylorGLOLoss,
+    TournamentSelection,
+    batched,
+    is_trainable,
+)
 from examples.digits import make_split
 from examples.label_noise import accuracies, accuracy, mlp, train_epoch
 
@@ -32,7 +40,7 @@ def objective(generation: batched.Generation) -> Tensor:
     loss_fn = TaylorGLOLoss.suggest(generation)
     model = batched.stack(build, len(generation))
     optimizer = batched.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    generation.inherit(model=model, optimizer=optimizer)
+    generation.inherit(model=model, optimizer=optimizer, mate_weight=0.5)
     train_epoch(model, optimizer, loss_fn, SPLIT.train, batch_size=64)
     generation.save(model=model, optimizer=optimizer)
     return accuracies(model, SPLIT.validation)
@@ -40,7 +48,7 @@ def objective(generation: batched.Generation) -> Tensor:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--population", type=int, default=40)
+    parser.add_argument("--population", type=int, default=21)
     parser.add_argument("--generations", type=int, default=30)
     options = parser.parse_args(arguments)
 
@@ -48,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)  # the networks are too small to share
     sampler = EPBTSampler(
         options.population,
+        selection=TournamentSelection(4),
+        train_elites=True,
+        fitness_smoothing=0.5,
         feasible=partial(is_trainable, n_classes=10),
         search_space=SPACE,
         seed=0,
@@ -58,10 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         batched.optimize(
             study, objective, n_generations=options.generations, checkpoints=checkpoints
         )
+        fittest = sampler.fittest(study)
         best = build()
-        best.load_state_dict(checkpoints.load(study.best_trial)["model"])
-    print(f"Trial {study.best_trial.number} of {len(study.trials)} is the fittest:", end=" ")
-    print(f"{study.best_value:.1%} on noisy validation labels,", end=" ")
+        best.load_state_dict(checkpoints.load(fittest)["model"])
+    print(f"Trial {fittest.number} of {len(study.trials)} is the fittest:", end=" ")
+    print(f"{fittest.value:.1%} on noisy validation labels,", end=" ")
     print(f"{accuracy(best, SPLIT.test):.1%} on clean test labels.")
 
 

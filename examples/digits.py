@@ -60,7 +60,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add_options(
-        parser, label_noise=0.4, seeds=5, population=40, generations=30, epochs=1,
+        parser, label_noise=0.4, seeds=5, generations=30, epochs=1,
         folder=Path("runs/digits"),
     )  # fmt: skip
     run(settings_of(parser.parse_args(arguments)))

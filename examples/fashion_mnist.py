@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add_data_options(parser, train=10_000, validation=5_000)
     add_options(
-        parser, label_noise=0.0, seeds=1, population=40, generations=20, epochs=1,
+        parser, label_noise=0.0, seeds=1, generations=20, epochs=1,
         folder=Path("runs/fashion-mnist"),
     )  # fmt: skip
     run(settings_of(parser.parse_args(arguments)))

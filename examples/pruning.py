@@ -24,7 +24,8 @@ from rich.table import Table
 
 from epbt_optuna import EPBTPruner
 from examples import digits, fashion_mnist
-from examples.label_noise import Report, Settings, accuracy, add_options, evolve
+from examples.evolving import evolve
+from examples.label_noise import Report, Settings, accuracy, add_options
 from examples.runner import run_jobs, summary
 
 Outcome = dict[str, float]
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--only-trainable", action="store_true", help="θ that can learn")
     add_options(
-        parser, label_noise=0.4, seeds=5, population=40, generations=20, epochs=4,
+        parser, label_noise=0.4, seeds=5, generations=20, epochs=4, paper=True,
         folder=Path("runs/pruning"),
     )  # fmt: skip
     options = parser.parse_args(arguments)

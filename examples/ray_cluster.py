@@ -23,14 +23,15 @@ from pathlib import Path
 import optuna
 import torch
 from optuna.artifacts import Backoff, Boto3ArtifactStore
-from optuna.distributions import FloatDistribution
 from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
 
-from epbt_optuna import CheckpointStore, EPBTSampler, TournamentSelection, is_trainable
+from epbt_optuna import CheckpointStore
 from epbt_optuna.journal import journal_storage
 from epbt_optuna.parallel import current_device, optimize
 from examples.digits import make_split, settings_of
-from examples.label_noise import Settings, Split, accuracy, objective
+from examples.evolving import objective
+from examples.label_noise import Settings, Split, accuracy
 
 SEED = 0
 
@@ -61,21 +62,15 @@ def open_checkpoints(bucket: str | None, folder: Path) -> CheckpointStore:
     return CheckpointStore(Backoff(Boto3ArtifactStore(bucket, avoid_buf_copy=True)))
 
 
-def evolve(options: argparse.Namespace) -> tuple[optuna.Study, float]:
-    """Run, or finish, the study; return it with its best network's accuracy on right labels."""
+def evolve(options: argparse.Namespace) -> tuple[optuna.Study, FrozenTrial, float]:
+    """Run, or finish, the study; return it, its fittest trial, and that one's test accuracy."""
     settings = settings_of(options)
     checkpoints = open_checkpoints(options.bucket, options.folder)
     study = optuna.create_study(
         study_name="digits-on-ray",
         direction="maximize",
         storage=open_storage(options.storage, options.folder.resolve()),
-        sampler=EPBTSampler(
-            settings.population_size,
-            selection=TournamentSelection(settings.tournament_size),
-            feasible=partial(is_trainable, n_classes=10),
-            search_space={f"theta_{i}": FloatDistribution(-10.0, 10.0) for i in range(8)},
-            seed=SEED,
-        ),
+        sampler=settings.sampler(SEED),
         load_if_exists=True,
     )
     split = make_split(SEED, settings.label_noise)
@@ -88,9 +83,10 @@ def evolve(options: argparse.Namespace) -> tuple[optuna.Study, float]:
         workers=options.workers,
         callbacks=[checkpoints.collector()],
     )
+    fittest = settings.sampler().fittest(study)
     network = settings.make_network()
-    network.load_state_dict(checkpoints.load(study.best_trial)["network"])
-    return study, accuracy(network, split.test)
+    network.load_state_dict(checkpoints.load(fittest)["network"])
+    return study, fittest, accuracy(network, split.test)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -102,15 +98,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--bucket", help="S3 bucket for the checkpoints")
     parser.add_argument("--folder", type=Path, default=Path("runs/ray_cluster"))
     parser.add_argument("--label-noise", type=float, default=0.4, help="fraction of wrong labels")
-    parser.add_argument("--population", type=int, default=40)
+    parser.add_argument("--population", type=int)
     parser.add_argument("--generations", type=int, default=30)
     parser.add_argument("--epochs", type=int, default=1, help="epochs in a generation")
-    parser.set_defaults(seeds=1, tournament=4)
+    parser.set_defaults(seeds=1, tournament=4, paper=False)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     torch.set_num_threads(1)
-    study, accuracy_on_right_labels = evolve(parser.parse_args(arguments))
-    print(f"Best of {len(study.get_trials(deepcopy=False))} trials: {study.best_trial.number}")
-    print(f"  accuracy on validation data, some of it labelled wrong: {study.best_value:.1%}")
+    study, fittest, accuracy_on_right_labels = evolve(parser.parse_args(arguments))
+    print(f"Fittest of {len(study.get_trials(deepcopy=False))} trials: {fittest.number}")
+    print(f"  accuracy on validation data, some of it labelled wrong: {fittest.value:.1%}")
     print(f"  accuracy on test data, labelled right: {accuracy_on_right_labels:.1%}")
 
 

@@ -30,6 +30,7 @@ from epbt_optuna import CheckpointStore, TaylorGLOLoss
 from epbt_optuna.journal import journal_storage
 from epbt_optuna.lineage import ReplaySampler, Schedule, loss_schedule
 from examples import digits, fashion_mnist
+from examples.evolving import evolve, fail_cut_off
 from examples.label_noise import (
     Loss,
     Report,
@@ -37,8 +38,6 @@ from examples.label_noise import (
     Split,
     accuracy,
     add_options,
-    evolve,
-    fail_cut_off,
     make_optimizer,
     set_learning_rate,
     train_epoch,
@@ -154,7 +153,8 @@ def run_seed(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     split = settings.make_split(seed, settings.label_noise)
     evolution, evolved = evolve(settings, seed, split, report)
-    schedule = Schedule.from_study(evolution)
+    fittest = settings.sampler().fittest(evolution)
+    schedule = Schedule.from_study(evolution, fittest)
     run = Run(settings, seed, split, schedule, n_networks, report)
     schedule.save(run.folder / "schedule.json")
     sampler = ReplaySampler(schedule)
@@ -169,7 +169,7 @@ def run_seed(
             if (key := f"{name}, network {network}") not in study.user_attrs:
                 study.set_user_attr(key, train_static(run, loss_fn, network))
             curves.setdefault(name, []).append(study.user_attrs[key])
-    curves[EVOLVED] = [[(evolution.best_value, accuracy(evolved, split.test))]]
+    curves[EVOLVED] = [[(fittest.values[0], accuracy(evolved, split.test))]]
     return curves
 
 
@@ -204,9 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", choices=["digits", "fashion"], default="digits")
     fashion_mnist.add_data_options(parser, train=10_000, validation=5_000)
     parser.add_argument("--networks", type=int, default=1, help="fresh networks a schedule")
-    add_options(
-        parser, label_noise=0.4, seeds=5, population=40, generations=30, epochs=1, folder=None
-    )
+    add_options(parser, label_noise=0.4, seeds=5, generations=30, epochs=1, folder=None)
     options = parser.parse_args(arguments)
     data = digits if options.data == "digits" else fashion_mnist
     if options.folder is None:  # where the other example keeps its studies

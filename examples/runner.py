@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from queue import Empty, Queue
 from statistics import mean, stdev
@@ -29,13 +30,12 @@ from epbt_optuna.visualization import (
     plot_loss_functions,
     plot_schedule,
 )
+from examples.evolving import open_study, run_seed
 from examples.label_noise import (
-    STANDARD_LOSSES,
+    SINGLE_NETWORKS,
     Settings,
     accuracy,
     make_optimizer,
-    open_study,
-    run_seed,
     train_epoch,
 )
 
@@ -61,30 +61,40 @@ class Reporter:
         self._queue.put((n_epochs, progress))
 
 
-def run_jobs(jobs: Sequence[Callable[[Reporter], T]], n_epochs: int, n_workers: int) -> list[T]:
-    """Run jobs in worker processes, with a progress bar over the epochs that they report."""
-    context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, ProcessPoolExecutor(n_workers, context) as pool:
-        queue: Queue[tuple[float, str]] = manager.Queue()
-        runs = [pool.submit(job, Reporter(queue)) for job in jobs]
-        with tqdm(total=n_epochs, smoothing=0.05, bar_format=BAR) as bar:
+def run_jobs(
+    jobs: Sequence[Callable[[Callable[..., None]], T]], n_epochs: int, n_workers: int
+) -> list[T]:
+    """Run jobs in worker processes, with a progress bar over the epochs that they report.
+
+    A lone worker is this process, for a new one would have to import everything again.
+    """
+    with tqdm(total=n_epochs, smoothing=0.05, bar_format=BAR) as bar:
+
+        def show(n_trained: float, progress: str = "") -> None:
+            bar.set_postfix_str(progress or bar.postfix or "", refresh=False)
+            bar.update(n_trained)
+
+        if n_workers == 1:
+            return [job(show) for job in jobs]
+        context = multiprocessing.get_context("spawn")
+        with context.Manager() as manager, ProcessPoolExecutor(n_workers, context) as pool:
+            queue: Queue[tuple[float, str]] = manager.Queue()
+            runs = [pool.submit(job, Reporter(queue)) for job in jobs]
             while not all(run.done() for run in runs) or not queue.empty():
                 with suppress(Empty):
-                    n_trained, progress = queue.get(timeout=0.2)
-                    bar.set_postfix_str(progress or bar.postfix or "", refresh=False)
-                    bar.update(n_trained)
-        return [run.result() for run in runs]
+                    show(*queue.get(timeout=0.2))
+            return [run.result() for run in runs]
 
 
 def run(settings: Settings) -> None:
-    """Run all seeds in worker processes, then print how the arms did and what evolved."""
-    n_epochs = len(STANDARD_LOSSES) * settings.n_epochs + settings.n_epochs_of_evolution
+    """Run all seeds in worker processes, then print what evolved and how the arms did."""
+    n_epochs = len(SINGLE_NETWORKS) * settings.n_epochs + settings.n_epochs_of_evolution
     n_epochs *= settings.n_seeds
     console = Console()
     minutes = seconds_of_an_epoch(settings) * n_epochs / settings.n_workers / 60
     console.print(
-        f"On {settings.n_seeds} seeds: trains a network with each of {len(STANDARD_LOSSES)} "
-        f"standard losses, and evolves one in a population of {settings.population_size} over "
+        f"On {settings.n_seeds} seeds: trains {len(SINGLE_NETWORKS)} networks with losses that "
+        f"people use, and evolves one in a population of {settings.population_size} over "
         f"{settings.n_generations} generations. {n_epochs:,} epochs, in all about "
         f"{math.ceil(minutes)} min on {settings.n_workers} cores. Beside the bar stands the "
         "best accuracy so far on validation labels, of which "
@@ -93,7 +103,6 @@ def run(settings: Settings) -> None:
     jobs = [partial(run_seed, settings, seed) for seed in range(settings.n_seeds)]
     outcomes = run_jobs(jobs, n_epochs, settings.n_workers)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    console.print(table_of_accuracies(outcomes, settings))
     console.print(table_of_losses(settings, seed=0))
     say = partial(console.print, soft_wrap=True)  # paths and commands are to be copied, whole
     say(f"Studies and checkpoints are in {settings.folder}; run again to go on.")
@@ -107,6 +116,8 @@ def run(settings: Settings) -> None:
         say(f"  {bin_}/mlflow ui --backend-store-uri {settings.tracking_uri}")
     else:
         say(f"  {bin_}/epbt summary {settings.folder}/seed-0/study.log")
+    console.print(table_of_accuracies(outcomes, settings))
+    console.print(comparison(outcomes))
 
 
 def seconds_of_an_epoch(settings: Settings) -> float:
@@ -140,21 +151,38 @@ def table_of_accuracies(outcomes: list[dict[str, Any]], settings: Settings) -> T
     )
     for heading in ("loss", "last epoch", "early-stopped", "epochs trained"):
         table.add_column(heading, justify="left" if heading == "loss" else "right")
-    for name in (*STANDARD_LOSSES, "EPBT"):
-        columns = []
-        for column in ("last", "early"):
-            values = [
-                100 * outcome[name][column] for outcome in outcomes if column in outcome[name]
-            ]
-            columns.append(summary(values))
+    for name in (*SINGLE_NETWORKS, "EPBT"):
+        columns = [summary(accuracies_of(outcomes, name, column)) for column in ("last", "early")]
         budget = settings.n_epochs_of_evolution if name == "EPBT" else settings.n_epochs
         table.add_row(name, *columns, f"{budget:,}")
     table.caption = (
         f"EPBT: the fittest of {settings.population_size} × {settings.n_generations} generations "
         f"of {epochs(settings.epochs_per_generation)}, chosen like early stopping on the noisy "
-        f"validation labels; its own lineage trained for {epochs(settings.n_epochs)} at most."
+        f"validation labels; its own lineage trained for {epochs(settings.n_epochs)} at most. "
+        "With EMA a moving average of the network's weights is measured."
     )
     return table
+
+
+def comparison(outcomes: list[dict[str, Any]]) -> str:
+    """Say how EPBT did beside the best of the others, where test data choose which that is."""
+    others = [(name, column) for name in SINGLE_NETWORKS for column in ("early", "last")]
+    best = max(others, key=lambda other: mean(accuracies_of(outcomes, *other)))
+    pairs = zip(
+        accuracies_of(outcomes, "EPBT", "early"), accuracies_of(outcomes, *best), strict=True
+    )
+    gains = [ours - theirs for ours, theirs in pairs]
+    stopped = "early-stopped" if best[1] == "early" else "at its last epoch"
+    return (
+        f"EPBT's mean is {abs(mean(gains)):.1f} points {'above' if mean(gains) > 0 else 'below'} "
+        f"the best of the others, {best[0]}, {stopped}. "
+        f"Seed by seed: {', '.join(f'{gain:+.1f}' for gain in gains)}."
+    )
+
+
+def accuracies_of(outcomes: list[dict[str, Any]], name: str, column: str) -> list[float]:
+    """Return an arm's test accuracy on each seed in %; none where it has no such column."""
+    return [100 * outcome[name][column] for outcome in outcomes if column in outcome[name]]
 
 
 def epochs(n: int) -> str:
@@ -168,20 +196,26 @@ def summary(values: list[float]) -> str:
 
 
 def table_of_losses(settings: Settings, seed: int) -> Table:
-    """Show the losses under which the best network of a seed was trained, in order."""
+    """Show the losses under which the fittest network of a seed was trained, in order."""
     study, _ = open_study(settings, seed)
+    sampler = settings.sampler()
     table = Table(
-        title=f"Losses along the best lineage (seed {seed})", box=None, padding=(0, 1, 0, 0)
+        title=f"Losses along the fittest's lineage (seed {seed})", box=None, padding=(0, 1, 0, 0)
     )
-    for heading in ("gen", "trial", "fit", *(f"θ{i}" for i in range(8))):
+    for heading in ("gens", "trial", "fit", *(f"θ{i}" for i in range(8))):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("p(true) 0→1", no_wrap=True)
-    for trial in ancestry(study):
-        loss_fn = TaylorGLOLoss.from_params(trial.params)
-        generation = settings.sampler.generation_of(trial.number)
+    for params, steps in groupby(ancestry(study, sampler.fittest(study)), lambda step: step.params):
+        *_, trial = trials = list(steps)  # an elite goes on with its loss
+        loss_fn = TaylorGLOLoss.from_params(params)
+        generations = sorted({sampler.generation_of(step.number) for step in (trials[0], trial)})
         theta = [f"{number:.1f}" for number in loss_fn.theta.tolist()]
         table.add_row(
-            str(generation), str(trial.number), f"{trial.value:.3f}", *theta, sketch(loss_fn)
+            "–".join(map(str, generations)),
+            str(trial.number),
+            f"{trial.value:.3f}",
+            *theta,
+            sketch(loss_fn),
         )
     return table
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import nullcontext
 
 import optuna
+import pytest
 import torch
 from hypothesis import HealthCheck, settings
+
+from tests.untraced import is_untraced, untraced
 
 # CI tries more, and the same examples every time, so that a red run can be repeated.
 settings.register_profile("ci", max_examples=300, deadline=None, derandomize=True)
@@ -26,3 +31,10 @@ os.environ["MPLBACKEND"] = "agg"  # no window is wanted
 
 # A suite started in the background ignores Ctrl-C, and so would the runs that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Run a test, and what sets it up, without tracing where that is not worth its time."""
+    with untraced() if is_untraced(item.path) else nullcontext():
+        return (yield)

@@ -28,6 +28,8 @@ import pytest
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import GrpcStorageProxy, get_storage, run_grpc_proxy_server
 
+from tests.untraced import untraced_children
+
 __all__ = [
     "GrpcProxy",
     "PostgresServer",
@@ -229,13 +231,14 @@ def _serve_s3() -> None:
 
 def _start_this_module(*arguments: str) -> subprocess.Popen[bytes]:
     """Run this module as a program; it ends when its standard input does, at our death too."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.servers", *arguments],
-        cwd=_REPOSITORY,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
+    with untraced_children():
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.servers", *arguments],
+            cwd=_REPOSITORY,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
 
 
 @contextmanager

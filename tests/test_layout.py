@@ -103,3 +103,10 @@ def test_no_file_has_grown_two_subjects(folder: Path, most: int) -> None:
         if (n_lines := len(path.read_text().splitlines())) > most
     }
     assert long == {}
+
+
+def test_no_named_tuple_has_another_base_which_python_3_10_refuses() -> None:
+    nodes = (node for path in MODULES for node in ast.walk(ast.parse(path.read_text())))
+    classes = [(c.name, [*map(ast.unparse, c.bases)]) for c in nodes if isinstance(c, ast.ClassDef)]
+    assert len(classes) > 100
+    assert not [name for name, bases in classes if "NamedTuple" in bases and len(bases) > 1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +23,13 @@ from epbt_optuna.batched.layers import Dropout
 from epbt_optuna.batched.refusals import check_networks
 
 __all__ = ["Stack", "stack"]
+
+_NORMALISATIONS = (
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
+    *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
+)
+_HALF = (torch.bfloat16, torch.float16)
+_TRANSFORMERS = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
 
 
 def stack(build: Callable[[], nn.Module], n: int) -> Stack:
@@ -66,7 +74,12 @@ class Stack(nn.Module):
         self._n_members = len(networks)
         for path, module in self.network.named_modules():
             _stack_tensors(path, module, [network.get_submodule(path) for network in networks])
+            if isinstance(module, _NORMALISATIONS):
+                module.forward = partial(_normalise, module.forward)  # type: ignore[method-assign]
         self._chain = find_chain(self.network)
+        self._transformer = next(
+            (path for path, m in self.network.named_modules() if isinstance(m, _TRANSFORMERS)), None
+        )
 
     def __len__(self) -> int:
         return self._n_members
@@ -86,8 +99,15 @@ class Stack(nn.Module):
         tensors = {**dict(self.network.named_parameters()), **dict(self.network.named_buffers())}
         values = ([_value(arg) for arg in args], {key: _value(kwargs[key]) for key in kwargs})
         in_dims = ([_in_dim(arg) for arg in args], {key: _in_dim(kwargs[key]) for key in kwargs})
+        place = next(iter(tensors.values())).device.type
+        if self._transformer is not None and place == "cuda" and torch.is_autocast_enabled(place):
+            raise ValueError(
+                "A stack on CUDA must be called without autocast where it has a transformer layer, "
+                f"whose backward pass torch cannot compute then, but has `{self._transformer}`. "
+                "Leave autocast out, or train these networks in a loop."
+            )
         compute = vmap(self._compute_one, in_dims=(0, *in_dims), randomness="different")
-        with _attention_that_can_be_stacked(next(iter(tensors.values()))):
+        with _attention_that_can_be_stacked(place):
             return compute(tensors, *values)
 
     def _compute_one(
@@ -161,6 +181,16 @@ def _stack_tensors(path: str, module: nn.Module, members: Sequence[nn.Module]) -
         setattr(module, name, torch.stack([getattr(member, name) for member in members]))
 
 
+def _normalise(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Normalise half precision, as autocast gives it, with statistics of float32.
+
+    torch does so by itself, but not on CUDA under `vmap`.
+    """
+    if x.dtype in _HALF and torch.is_autocast_enabled(x.device.type):
+        return forward(x.float()).to(x.dtype)
+    return forward(x)
+
+
 def _value(argument: Any) -> Any:
     return argument.value if isinstance(argument, Each) else argument
 
@@ -170,12 +200,12 @@ def _in_dim(argument: Any) -> int | None:
 
 
 @contextmanager
-def _attention_that_can_be_stacked(tensor: Tensor) -> Iterator[None]:
+def _attention_that_can_be_stacked(place: str) -> Iterator[None]:
     """Choose implementations of attention that `vmap` need not compute one by one."""
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        if tensor.device.type == "cpu":
+        if place == "cpu":
             with sdpa_kernel(SDPBackend.MATH):
                 yield
         else:

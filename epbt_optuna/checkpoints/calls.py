@@ -27,6 +27,9 @@ def has_inherited(study: Study, trial: Trial | FrozenTrial) -> bool:
     return trial_id_of(trial) in _ASKED.get(storage_of(study), ())
 
 
-def forget_call(study: Study, trial: FrozenTrial) -> None:
-    """Forget a trial that has ended."""
-    _ASKED.get(storage_of(study), set()).discard(trial_id_of(trial))
+def forget_call(study: Study, trial: FrozenTrial) -> bool:
+    """Forget a trial that has ended; return whether it was noted."""
+    asked, trial_id = _ASKED.get(storage_of(study), set()), trial_id_of(trial)
+    was_noted = trial_id in asked
+    asked.discard(trial_id)
+    return was_noted

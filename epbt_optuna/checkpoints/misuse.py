@@ -10,7 +10,7 @@ from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import read_study_attrs, read_trial
 from epbt_optuna._internal.text import get_logger
 from epbt_optuna._internal.warn_once import warn_once
-from epbt_optuna.checkpoints.calls import forget_call, has_inherited
+from epbt_optuna.checkpoints.calls import forget_call
 from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
 from epbt_optuna.population import Lineage
 
@@ -31,8 +31,7 @@ def warn_of_misuse(study: Study, trial: FrozenTrial, state: TrialState) -> None:
         trial: One that a sampler of ours has asked, just before it is told.
         state: The state that it ends in.
     """
-    asked = has_inherited(study, trial)
-    forget_call(study, trial)
+    asked = forget_call(study, trial)
     if state != TrialState.COMPLETE:
         return
     try:

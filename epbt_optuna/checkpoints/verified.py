@@ -32,6 +32,7 @@ from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
 __all__ = ["RecordedArtifacts"]
 
 _BLOCK = 1 << 20
+_HASHED_BLOCK = 1 << 16  # larger ones are memory that the system maps anew for each
 _logger = get_logger("epbt_optuna.checkpoints")
 
 
@@ -235,7 +236,7 @@ def _verify(file: IO[bytes], record: CheckpointRecord) -> None:
         raise UnreadableError(f"it is damaged: {size} bytes, but {record.size} were written")
     file.seek(0)
     sha256 = hashlib.sha256()
-    while block := file.read(_BLOCK):
+    while block := file.read(_HASHED_BLOCK):
         sha256.update(block)
     if (digest := sha256.hexdigest()) != record.sha256:
         raise UnreadableError(

@@ -44,7 +44,7 @@ class GenerationSummary(NamedTuple):
             the variable is logarithmic); for categories the Gini impurity, 1 − Σ p². 0: all are
             the same; NaN: nobody is alive.
         n_reports: Values that the trials reported: epochs trained, where each reports one.
-        best_trial: Number of the fittest, or None.
+        best_trial: Number of the fittest, of several the first; or None.
     """
 
     generation: int
@@ -101,7 +101,9 @@ def _summarize(history: History, generation: int) -> GenerationSummary:
 
 
 def _rank_key(direction: StudyDirection, trial: FrozenTrial) -> tuple[float, float, int]:
-    return Individual.of(trial, direction).rank_key
+    individual = Individual.of(trial, direction)
+    # Of equals the first is the fittest, as `study.best_trial` is; to selection it is the last.
+    return -individual.violation, individual.fitness, -trial.number
 
 
 def _diversity(population: Sequence[FrozenTrial]) -> float:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from types import ModuleType
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -30,17 +30,12 @@ Number = TypeVar("Number", float, Tensor)
 _SHORT = 16
 
 
-class Cubics(NamedTuple, Generic[Number]):
-    """The numbers above, each times -1/n, and times what scales the loss.
+# A NamedTuple cannot be generic before Python 3.11.
+Cubics: TypeAlias = tuple[Number, Number, Number, Number, Number]
+"""k, a, c_h, c_hh and c_hy, each times -1/n, and times what scales the loss.
 
-    Tensors are the numbers of members, and are broadcast to their logits.
-    """
-
-    k: Number
-    a: Number
-    c_h: Number
-    c_hh: Number
-    c_hy: Number
+Tensors are the numbers of members, and are broadcast to their logits.
+"""
 
 
 def cubics(
@@ -58,7 +53,7 @@ def cubics(
     k = n_classes * constant + linear + more
     scale = gradient_scale(theta, n_classes) if normalize else 1.0
     scale = scale / (-n_classes * n_samples)
-    return Cubics(k * scale, a * scale, c_h * scale, c_hh * scale, c_hy * scale)
+    return k * scale, a * scale, c_h * scale, c_hh * scale, c_hy * scale
 
 
 @lru_cache(maxsize=1024)  # each of a population of losses is used for many batches
@@ -111,7 +106,7 @@ class _Fused(torch.autograd.Function):
         need_gradient: bool,
     ) -> Tensor:
         dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
-        if not isinstance(cubics.k, Tensor):
+        if not isinstance(cubics[0], Tensor):
             cubics = _as_tensors(cubics, dtype, logits.device)
         losses: Tensor
         if kernels := _kernels(logits, dim):
@@ -149,7 +144,8 @@ def _as_tensors(numbers: Cubics[float], dtype: torch.dtype, device: torch.device
     if (found := _TENSORS.get(key)) is None:
         with torch.inference_mode(False):  # what is kept may be part of a graph later
             made = torch.tensor(numbers, dtype=dtype, device=device)
-        found = Cubics(*made.unbind())
+        k, a, c_h, c_hh, c_hy = made.unbind()
+        found = k, a, c_h, c_hh, c_hy
         if type(made) is Tensor:  # and not the fake of a mode that only looks at shapes
             if len(_TENSORS) >= 1024:
                 _TENSORS.clear()

@@ -81,7 +81,7 @@ class GaussianMutation:
     ) -> float:
         noise = self.sigma * rng.standard_normal()
         if noise == 0:
-            return value
+            return _unmoved(distribution, value)
         if self.scale == "range":
             noise *= spread(distribution)
             target = value * _exp(noise) if distribution.log else value + noise
@@ -133,7 +133,7 @@ class PerturbOrResample:
     ) -> float:
         upward = rng.random() < 0.5
         if self.factor == 1:
-            return value
+            return _unmoved(distribution, value)
         target = value * self.factor if upward else value / self.factor
         return move(distribution, value, target, upward=upward)
 
@@ -159,9 +159,9 @@ def _mutate_each(
                 f"{distribution}: numbers move along their range anyway."
             )
     params: dict[str, Any] = {}
-    random = rng.random
-    for name in sorted(genome.params):
-        value, distribution = genome.params[name], genome.distributions[name]
+    random, own, distributions = rng.random, genome.params, genome.distributions
+    for name in sorted(own):
+        value, distribution = own[name], distributions[name]
         if random() < reset_probability:
             params[name] = draw(distribution, rng)
         elif isinstance(distribution, (FloatDistribution, IntDistribution)):  # faster than a union
@@ -171,6 +171,11 @@ def _mutate_each(
         else:
             params[name] = value
     return Genome(params, genome.distributions)
+
+
+def _unmoved(distribution: NumericalDistribution, value: float) -> float:
+    """Return the value wherever it lies; a float, where a user has added an `int` for one."""
+    return float(value) if isinstance(distribution, FloatDistribution) else value
 
 
 def _exp(exponent: float) -> float:

@@ -83,6 +83,8 @@ class PopulationHistory:
 
     def _population(self, study: Study, generation: int) -> Population:
         """Return M_g after reading what has finished since."""
+        if not self._pending and generation < len(self._populations):  # as for most trials
+            return self._populations[generation] if generation >= 0 else ()
         changed = [g for g in self._pending if g <= generation and self._read_finished(study, g)]
         del self._populations[min(changed, default=len(self._populations)) :]
         for g in range(len(self._populations), generation + 1):

@@ -89,8 +89,10 @@ class Breeding:
                 feasible = None  # it goes on as it is, whatever anybody says of it
         if not distributions:
             return None
-        fixed = fixed_params(study, trial)
         is_wrapped = study.sampler is not sampler
+        if feasible is None and not is_wrapped:  # then nobody asks what is fixed
+            return breed()
+        fixed = fixed_params(study, trial)
         settled = {*offered, *fixed}
         if feasible is not None and is_wrapped:
             feasible = partial(

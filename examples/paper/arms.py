@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from examples.label_noise import EMA_DECAY
 from examples.paper import ExperimentError
 from examples.paper.kinds import Arm, EPBTArm, PBTArm, ReplayArm, SearchArm, SingleNetwork
 
@@ -48,10 +49,6 @@ ROBUST: dict[str, Arm] = {
         "Early-learning regularization (ELR)", "early-learning regularization"
     ),
 }
-
-EMA_DECAY = 0.97
-"""Of 0.9, 0.97, 0.99 and 0.997 the best, or as good, on validation images: noisy digits and noisy
-Fashion-5000, seeds 100 to 102, cross-entropy, GCE and SCE."""
 
 STOPPED = ("cross-entropy", "generalized-cross-entropy")
 

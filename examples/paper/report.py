@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from epbt_optuna import EPBTSampler
+from examples.label_noise import EMA_DECAY
 from examples.paper import ExperimentError, texts
 from examples.paper import paper_tables as p
 from examples.paper import questions as q
@@ -15,7 +16,6 @@ from examples.paper.arms import (
     ARMS,
     BASELINES,
     EMA,
-    EMA_DECAY,
     GENTLER,
     MEANS,
     METHODS,

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from examples.label_noise import Loss, Part
+from examples.label_noise import Loss, Part, averaged_model
 from examples.paper.data import N_CLASSES, all_labelled
 from examples.paper.kinds import SingleNetwork
 from examples.paper.losses import EarlyLearningRegularization, make_loss
@@ -59,10 +57,7 @@ def train_from_scratch(
     """
     network = bench.network(number)
     optimizer = bench.optimizer(network)
-    measured = network
-    if ema:
-        measured = average = averaged_model(network, ema)
-        optimizer.register_step_post_hook(lambda *_: average.update_parameters(network))
+    measured = averaged_model(network, optimizer, ema) if ema else network
     curve: list[Point] = []
     targets: dict[str, Any] = {}  # what early-learning regularization has seen
     if isinstance(loss_fn, EarlyLearningRegularization):
@@ -96,12 +91,6 @@ def train_from_scratch(
             )
         progress(1)
     return curve
-
-
-def averaged_model(network: nn.Module, decay: float) -> AveragedModel:
-    """Return the average of the weights and running statistics of a network over its steps."""
-    update = get_ema_multi_avg_fn(decay)
-    return AveragedModel(network, multi_avg_fn=update, use_buffers=True)
 
 
 def write_state(path: Path, state: dict[str, Any]) -> None:

@@ -59,6 +59,7 @@ def train(
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1e30], ids=str)
 @pytest.mark.parametrize("optimizer", [SGD, AdamW])
 @pytest.mark.parametrize("build", [perceptron, Pictures])
+@pytest.mark.usefixtures("device")
 def test_the_others_weights_are_bit_equal_to_a_run_without_divergence(
     build: Callable[[], nn.Module], optimizer: type[SGD | AdamW], value: float
 ) -> None:

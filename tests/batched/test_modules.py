@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from epbt_optuna.batched import Stack, each, stack
 from epbt_optuna.batched.refusals import TRIED
+from epbt_optuna.batched.stack import _TRANSFORMERS
 from tests.batched.networks import ROWS, Row, Scaled
 
 N_MEMBERS, N_STEPS = 3, 3
@@ -67,3 +68,27 @@ def test_a_stack_trains_as_a_loop_does(row: Row, own_data: bool) -> None:
             assert states[0].keys() == states[1].keys()
             for key, value in states[0].items():
                 torch.testing.assert_close(value, states[1][key], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+@pytest.mark.usefixtures("device")
+def test_autocast_computes_in_a_stack_what_it_does_in_a_network(row: Row) -> None:
+    torch.set_default_dtype(torch.float32)
+    networks = [Scaled(row.build()) for _ in range(N_MEMBERS)]
+    model = stack(iter(networks).__next__, N_MEMBERS)
+    for i, network in enumerate(own := [Scaled(row.build()) for _ in range(N_MEMBERS)]):
+        network.load_state_dict(model.member_state_dict(i))
+    inputs = row.inputs()
+    place = inputs[0].device.type
+    if place == "cuda" and any(isinstance(m, _TRANSFORMERS) for m in model.modules()):
+        with torch.autocast(place), pytest.raises(ValueError, match=r"`inner.* Leave autocast out"):
+            model(*inputs)
+        return
+    with torch.autocast(place, torch.bfloat16):
+        together = outputs(model, inputs)
+        alone = torch.stack([outputs(network, inputs) for network in own])
+    torch.testing.assert_close(together, alone, rtol=0.05, atol=0.05, check_dtype=False)
+    together.float().square().mean().backward()
+    for i, network in enumerate(own):
+        for key, value in network.state_dict().items():
+            torch.testing.assert_close(model.member_state_dict(i)[key], value, rtol=0.05, atol=0.05)

@@ -37,10 +37,10 @@ def _float64() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
-@pytest.fixture(scope="module")
-def data() -> tuple[Tensor, Tensor]:
+@pytest.fixture
+def data(device: str) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
-    x = torch.randn(48, 5, generator=generator, dtype=torch.float64)
+    x = torch.randn(48, 5, generator=generator, device="cpu").to(device)
     return x, (x[:, 0] > x[:, 1]).long() + (x[:, 2] > 1)
 
 
@@ -154,6 +154,7 @@ def test_batches_and_a_loop_give_the_same_study(
         n_generations=N_GENERATIONS,
         checkpoints=together.checkpoints,
         max_batch=max_batch,
+        device=data[0].device,
     )
     check_lineage(batches.trials, RULES)
     for one, other in zip(loop.trials, batches.trials, strict=True):
@@ -181,9 +182,10 @@ def test_a_study_goes_from_batches_to_a_loop_and_back(
     alone = Objectives(data, tmp_path / "alone", SGD())
     both = Objectives(data, tmp_path / "both", SGD())
     loop.optimize(alone.one, n_trials=n_trials)
-    batched.optimize(mixed, both.batch, n_generations=2, checkpoints=both.checkpoints)
+    options: Any = {"checkpoints": both.checkpoints, "device": data[0].device}
+    batched.optimize(mixed, both.batch, n_generations=2, **options)
     mixed.optimize(both.one, n_trials=2)
-    batched.optimize(mixed, both.batch, n_generations=N_GENERATIONS, checkpoints=both.checkpoints)
+    batched.optimize(mixed, both.batch, n_generations=N_GENERATIONS, **options)
     assert len(mixed.trials) == n_trials
     for one, other in zip(loop.trials, mixed.trials, strict=True):
         assert (one.params, lineage_of(one)) == (other.params, lineage_of(other))
@@ -210,7 +212,13 @@ def test_a_member_that_diverges_fails_alone_and_the_others_are_bit_equal(
     studies, runs = [make_study(), make_study()], []
     for study, factor in zip(studies, (1.0, 1e300), strict=True):
         runs.append(Objectives(data, tmp_path / str(factor), Diverging(factor)))
-        batched.optimize(study, runs[-1].batch, n_generations=1, checkpoints=runs[-1].checkpoints)
+        batched.optimize(
+            study,
+            runs[-1].batch,
+            n_generations=1,
+            checkpoints=runs[-1].checkpoints,
+            device=data[0].device,
+        )
     assert [t.number for t in studies[1].trials if t.state == TrialState.FAIL] == [2]
     for one, other in zip(studies[0].trials, studies[1].trials, strict=True):
         if one.number != 2:

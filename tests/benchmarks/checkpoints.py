@@ -1,7 +1,9 @@
 """What a checkpoint costs: save and inherit beside raw bytes and torch's own save and load.
 
 The raw bytes are those of the file that torch writes. They are written, synchronised to the disk
-and read; `torch.save` does not synchronise, and neither it nor `torch.load` verifies anything.
+and read; and once more with a SHA-256 digest of what is written, and of what is read, which is what
+`save` and `inherit` promise. `torch.save` does not synchronise, and neither it nor `torch.load`
+verifies anything.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import optuna
@@ -23,16 +26,23 @@ N_TENSORS = 8
 
 WHOLES = {
     "write + fsync + read": ("write + fsync", "read"),
+    "the same, digested twice": ("write + fsync + digest", "read + digest"),
     "save + inherit": ("save", "inherit"),
     "torch.save + load": ("torch.save", "torch.load"),
 }
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, *, digest: bool = False) -> None:
+    if digest:
+        sha256(content).hexdigest()
     with path.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def read_bytes(path: Path) -> None:
+    sha256(path.read_bytes()).hexdigest()
 
 
 class Checkpoints:
@@ -74,9 +84,11 @@ def bench_checkpoints(quick: bool) -> Table:
             own = Checkpoints(Path(folder), n_megabytes * 1_000_000)
             calls: dict[str, Callable[[], object]] = {
                 "write + fsync": partial(write_bytes, own.raw, own.content),
+                "write + fsync + digest": partial(write_bytes, own.raw, own.content, digest=True),
                 "save": own.save,
                 "torch.save": partial(torch.save, own.state, own.plain),
                 "read": own.raw.read_bytes,
+                "read + digest": partial(read_bytes, own.raw),
                 "inherit": own.inherit,
                 "torch.load": partial(torch.load, own.plain, weights_only=True),
             }
@@ -94,8 +106,9 @@ def bench_checkpoints(quick: bool) -> Table:
         }
         cases.append(Case(f"{n_megabytes} MB", "ms", figures({**wholes, **times}, 1e3)))
     over = dict.fromkeys(WHOLES, "write + fsync + read")
-    over |= dict.fromkeys(["write + fsync", "save", "torch.save"], "write + fsync")
-    over |= dict.fromkeys(["read", "inherit", "torch.load"], "read")
+    writing = ["write + fsync", "write + fsync + digest", "save", "torch.save"]
+    over |= dict.fromkeys(writing, "write + fsync")
+    over |= dict.fromkeys(["read", "read + digest", "inherit", "torch.load"], "read")
     return Table("A checkpoint, saved and inherited", tuple(cases), over)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -62,7 +63,7 @@ def test_every_optimizer_takes_its_parents_moments_and_keeps_every_hyperparamete
                 optimizer.param_groups[0][name] = value * scale
         return optimizer
 
-    flags = {} if cls is optim.Muon else {"maximize": True}  # the only one that lacks it
+    flags = {"maximize": True} if "maximize" in signature(cls).parameters else {}
     parent, child = stepped(build(1.0), 2), build(0.5, **flags)
     settings = {k: v for k, v in child.param_groups[0].items() if k != "params"}
     restore_optimizer(child, parent.state_dict())

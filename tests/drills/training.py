@@ -10,10 +10,9 @@ import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
-import torch
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -21,11 +20,12 @@ from epbt_optuna import CheckpointStore
 from epbt_optuna.checkpoints.artifacts import ArtifactStore
 from tests.replay import Rules, lineage_of
 
+if TYPE_CHECKING:
+    import torch
+
 __all__ = ["RULES", "Training", "digest", "summary"]
 
 RULES = Rules(population_size=6, n_elites=3, direction=StudyDirection.MAXIMIZE)
-
-_TARGET = torch.linspace(-1.0, 1.0, 64)
 
 
 class Training:
@@ -49,6 +49,9 @@ class Training:
         self._enter = enter
 
     def __call__(self, trial: optuna.Trial) -> float:
+        import torch  # here: processes that only want `RULES` or `summary` start without it
+
+        target = torch.linspace(-1.0, 1.0, 64)
         self._enter("suggest")
         rate = trial.suggest_float("rate", 0.01, 0.5, log=True)
         noise = trial.suggest_float("noise", 0.0, 0.1)
@@ -56,7 +59,7 @@ class Training:
         sign = trial.suggest_categorical("sign", ["+", "-"])
         self._enter("inherit")
         state = self.checkpoints.inherit(trial)
-        weights = torch.zeros(len(_TARGET)) if state is None else state["weights"]
+        weights = torch.zeros(len(target)) if state is None else state["weights"]
         start = None if state is None else digest(weights)
         trial.set_user_attr("start", {"of": trial.number, "weights": start})
         is_half_done = state is not None and not state["final"]
@@ -65,11 +68,11 @@ class Training:
             self._enter("train")
             generator = torch.Generator().manual_seed(2 * trial.number + epoch)
             for _ in range(n_steps):
-                weights = weights + rate * (_TARGET - weights)
+                weights = weights + rate * (target - weights)
             weights = weights + noise * torch.randn(len(weights), generator=generator)
             time.sleep(self._seconds)
             self._enter("report")
-            value = float(-(weights - _TARGET).square().mean()) - 0.01 * (sign == "-")
+            value = float(-(weights - target).square().mean()) - 0.01 * (sign == "-")
             trial.report(value, step=epoch)
             final = epoch == 1
             trial.set_user_attr("saved" if final else "partial", digest(weights))

@@ -14,10 +14,12 @@ from mlflow import MlflowClient
 from optuna.trial import TrialState
 
 from epbt_optuna.journal import journal_storage
+from epbt_optuna.lineage import Schedule
 from examples import ask_tell, batched, digits, fashion_mnist, label_noise, parallel_gpus
 
-SMALL = ["--population", "4", "--generations", "3", "--epochs", "1", "--workers", "2"]
-N_TRIALS = 4 + 2 * 2
+SMALL = ["--population", "4", "--generations", "3", "--epochs", "1"]
+N_TRIALS = 3 * 4  # where elites go on training
+N_TRIALS_OF_THE_PAPER = 4 + 2 * 2
 
 
 def study_of(folder: Path) -> optuna.Study:
@@ -28,19 +30,24 @@ def study_of(folder: Path) -> optuna.Study:
 def test_the_demo_runs_resumes_and_says_how_every_loss_did(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = [*SMALL, "--seeds", "2", "--folder", str(tmp_path)]
+    # Here the one worker is this process; test_the_fashion_mnist_example… starts others.
+    arguments = [*SMALL, "--seeds", "2", "--workers", "1", "--folder", str(tmp_path)]
     digits.main(arguments)
     printed = capsys.readouterr().out
-    n_epochs = 2 * (4 * 3 + N_TRIALS)
+    n_epochs = 2 * (5 * 3 + N_TRIALS)
     assert f"{n_epochs} epochs, in all about 1 min" in " ".join(printed.split())
-    for name in (*label_noise.STANDARD_LOSSES, "EPBT"):
-        assert name in printed
-    assert "Losses along the best lineage" in printed
+    assert "Losses along the fittest's lineage" in printed
+    last_lines = printed[printed.index("Accuracy on") :]
+    for name in (*label_noise.STANDARD_LOSSES, "generalized c.-e. with EMA", "EPBT"):
+        assert name in last_lines
+    assert "Seed by seed: " in last_lines
     seeds = sorted(tmp_path.glob("*/seed-*"))
     assert len(seeds) == 2
     for folder in seeds:
         trials = study_of(folder).trials
         assert [trial.state for trial in trials] == [TrialState.COMPLETE] * N_TRIALS
+        last_steps = [Schedule.from_study(study_of(folder), n).steps[-1] for n in range(8, 12)]
+        assert [step.mate_weight for step in last_steps] == [0, 0, 0.5, 0.5], "elites, offspring"
 
     study = study_of(seeds[0])
     study.ask()  # a trial that a killed run left behind
@@ -50,12 +57,14 @@ def test_the_demo_runs_resumes_and_says_how_every_loss_did(
     again = capsys.readouterr().out
     check_what_is_left_to_look_at(run, again)
     assert tables_in(again) == tables_in(printed)
+    assert max(map(len, tables_in(again).splitlines())) <= 80
     assert study.trials[-1].state == TrialState.FAIL
 
 
 def tables_in(printed: str) -> str:
-    """Return what stands below how long it takes, and above what is a path."""
-    return printed[printed.index("Accuracy on") : printed.index("Studies and checkpoints")]
+    """Return what stands below how long it takes, without paths."""
+    losses = printed[printed.index("Losses along") : printed.index("Studies and checkpoints")]
+    return losses + printed[printed.index("Accuracy on") :]
 
 
 def check_what_is_left_to_look_at(run: Path, printed: str) -> None:
@@ -160,7 +169,7 @@ def test_the_fashion_mnist_example_runs_to_its_table(
     write_fashion_mnist(tmp_path / "data" / "FashionMNIST" / "raw", compressed=False)
     places = ["--data-root", str(tmp_path / "data"), "--folder", str(tmp_path / "runs")]
     sizes = ["--train", "128", "--validation", "64"]
-    fashion_mnist.main([*SMALL, *places, *sizes, "--label-noise", "0.4"])
+    fashion_mnist.main([*SMALL, "--workers", "2", *places, *sizes, "--label-noise", "0.4"])
     assert "40% of the training" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="must be at most 200 but is 264"):
         fashion_mnist.make_split(0, 0.4, data_root=tmp_path / "data", n_train=200, n_validation=64)
@@ -170,7 +179,7 @@ def test_a_whole_generation_is_asked_trained_together_and_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     ask_tell.main(["--population", "4", "--generations", "3"])
-    assert f"of {N_TRIALS} is the fittest" in capsys.readouterr().out
+    assert f"of {N_TRIALS_OF_THE_PAPER} is the fittest" in capsys.readouterr().out
 
 
 def test_generations_are_trained_in_batches(capsys: pytest.CaptureFixture[str]) -> None:
@@ -185,5 +194,5 @@ def test_many_workers_finish_a_study_that_the_same_command_does_not_begin_again(
     for _ in range(2):
         parallel_gpus.main([*arguments, "--folder", str(tmp_path)])
         printed = capsys.readouterr().out
-        assert f"of {N_TRIALS} is the fittest" in printed
+        assert f"of {N_TRIALS_OF_THE_PAPER} is the fittest" in printed
         assert "Trials by device: c" in printed, "cpu, or cuda"

@@ -118,6 +118,11 @@ def test_infinite_values_are_counted_without_a_warning(
     assert got == pytest.approx(expected, nan_ok=True)
 
 
+def test_of_equally_fit_individuals_the_first_is_the_best_as_for_optuna() -> None:
+    study = of_two(0.2, 0.8, FloatDistribution(0, 1), (1, 1))
+    assert summarize_generations(study)[0].best_trial == study.best_trial.number == 0
+
+
 def test_with_constraints_the_best_is_feasible() -> None:
     study = optuna.create_study(direction="maximize", sampler=EPBTSampler(3, seed=0))
     for value, violation in ((9.0, 1.0), (1.0, 0.0)):

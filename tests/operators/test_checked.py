@@ -20,7 +20,12 @@ from optuna.distributions import (
 
 from epbt_optuna.evolution import EPBT, PBT
 from epbt_optuna.genome import Genome
-from epbt_optuna.operators import GaussianMutation, TournamentSelection, UniformCrossover
+from epbt_optuna.operators import (
+    GaussianMutation,
+    PerturbOrResample,
+    TournamentSelection,
+    UniformCrossover,
+)
 from epbt_optuna.operators.checked import crossed, exploited, mutated, selected
 from epbt_optuna.testing import genomes, seeds
 
@@ -130,10 +135,17 @@ def test_values_that_a_parent_or_mate_has_pass_wherever_they_lie() -> None:
     farther = Genome({"x": 9.0, "step": 0.3, "n": 5, "c": "y"}, SPACE)
     assert mutated(returning(far), far, RNG) == far
     assert mutated(GaussianMutation(0.0, 0.0), far, RNG) == far
+    assert mutated(PerturbOrResample(1.0, 0.0), far, RNG) == far
     mixed = Genome({**far.params, "x": 9.0, "c": "y"}, SPACE)
     assert crossed(returning(mixed), far, farther, RNG) == mixed
     with pytest.raises(ValueError, match=r"x=8\.0"):
         crossed(returning(Genome({**far.params, "x": 8.0}, SPACE)), far, farther, RNG)
+
+
+@pytest.mark.parametrize("mutation", [GaussianMutation(0.0, 0.0), PerturbOrResample(1.0, 0.0)])
+def test_an_int_that_a_user_added_for_a_float_is_handed_on_as_a_float(mutation: Any) -> None:
+    offspring = mutated(mutation, with_(x=1, n=4), RNG)
+    assert [type(offspring.params[name]) for name in ("x", "n")] == [float, int]
 
 
 def changes_in_place(genome: Any, rng: np.random.Generator) -> Any:  # noqa: ARG001
@@ -198,7 +210,8 @@ def test_operators_of_the_library_are_never_refused(
     parent: Genome, other: Genome, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    mutated(GaussianMutation(), parent, rng)
+    for mutation in (GaussianMutation(), PerturbOrResample()):
+        mutated(mutation.__call__, parent, rng)  # as a function of a user's: it is looked at
     mate = Genome(
         {**parent.params, **other.params}, {**parent.distributions, **other.distributions}
     )

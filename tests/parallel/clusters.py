@@ -16,6 +16,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from tests.parallel.runs import wait_until
+from tests.untraced import untraced_children
 
 __all__ = ["PATIENT", "Nodes", "nodes", "two_nodes"]
 
@@ -27,19 +28,20 @@ class Nodes:
     """The nodes, one core each; this process is connected to the first, which has none."""
 
     def __init__(self) -> None:
-        self._cluster = Cluster(
-            initialize_head=True,
-            head_node_args={
-                "num_cpus": 0,
-                "include_dashboard": False,
-                # A node that went away is noticed in a second: Ray's default is half a minute.
-                "_system_config": {
-                    "health_check_initial_delay_ms": 0,
-                    "health_check_period_ms": 200,
-                    "health_check_failure_threshold": 5,
+        with untraced_children():
+            self._cluster = Cluster(
+                initialize_head=True,
+                head_node_args={
+                    "num_cpus": 0,
+                    "include_dashboard": False,
+                    # A node that went away is noticed in a second: Ray's default is half a minute.
+                    "_system_config": {
+                        "health_check_initial_delay_ms": 0,
+                        "health_check_period_ms": 200,
+                        "health_check_failure_threshold": 5,
+                    },
                 },
-            },
-        )
+            )
         self._nodes: list[Any] = []
 
     @property
@@ -49,7 +51,8 @@ class Nodes:
 
     def add(self, **resources: Any) -> None:
         """Start a node."""
-        self._nodes.append(self._cluster.add_node(**{"num_cpus": 1, **resources}))
+        with untraced_children():
+            self._nodes.append(self._cluster.add_node(**{"num_cpus": 1, **resources}))
 
     def remove(self, node_id: str) -> None:
         """Kill a node with all its processes, and wait until Ray has noticed."""

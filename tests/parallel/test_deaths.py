@@ -24,6 +24,8 @@ from epbt_optuna.parallel.engines import child as child_module
 from epbt_optuna.parallel.worker import Outcome
 from tests.parallel.runs import is_there, journal_study, quick, trials_in
 
+pytestmark = pytest.mark.usefixtures("untraced_workers")
+
 LEFT = Outcome("Its worker process exited with 3.", left=True)
 A_REAL_TIME_SIGNAL = 40
 

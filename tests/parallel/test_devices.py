@@ -16,6 +16,13 @@ from epbt_optuna.parallel import devices as devices_module
 from epbt_optuna.parallel.devices import Slot, make_slots, pin_to_device
 from tests.parallel.runs import journal_study, quick
 
+pytestmark = pytest.mark.usefixtures("untraced_workers")
+
+
+@pytest.fixture
+def libraries() -> tuple[str, ...]:
+    return ("torch",)
+
 
 @pytest.fixture
 def gpus(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:

@@ -39,12 +39,15 @@ def objective(trial):
     trial.set_user_attr("parent", os.getppid())
     return 0.0
 """
+# NumPy 1 and scikit-learn import `numpy.random`, and make its generator, before the fork.
 SCRIPT = """
 from pathlib import Path
 from epbt_optuna.parallel import optimize
+from epbt_optuna.parallel.engines import fork_server
 from module import objective
 from tests.parallel.runs import journal_study
 if __name__ == "__main__":
+    fork_server._LIBRARIES = ("numpy.random",)
     devices = ["cpu", "cpu"]
     optimize(journal_study(Path("log")), objective, 2, devices=devices, start_method="METHOD")
 """

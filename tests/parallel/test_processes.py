@@ -24,6 +24,8 @@ from tests.drills.training import summary
 from tests.parallel import killing
 from tests.parallel.runs import RULES, is_there, journal_study, quick, wait_until
 
+pytestmark = pytest.mark.usefixtures("untraced_workers")
+
 
 class DivergedError(Exception):
     """Pickles, but cannot be unpickled: its arguments are not those of its initialiser."""
@@ -204,20 +206,40 @@ def test_a_worker_that_exits_between_two_trials_loses_none(study: optuna.Study) 
 
 
 class Start:
-    """Ends the process where it is unpickled."""
+    """Ends the first worker where it is unpickled, once the second one has unpickled it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     def __call__(self, trial: optuna.Trial) -> float:
         return quick(trial)
 
-    def __reduce__(self) -> tuple[Callable[[int], object], tuple[int]]:
-        return os._exit, (3,)
+    def __reduce__(self) -> tuple[Callable[[Path], object], tuple[Path]]:
+        return _unpickled, (self.folder,)
 
 
-def test_workers_that_die_before_their_first_trial_are_an_error(study: optuna.Study) -> None:
+def _unpickled(folder: Path) -> Callable[[optuna.Trial], float]:
+    worker = multiprocessing.current_process().name.removeprefix("epbt-worker-")
+    (folder / f"{worker}-{os.getpid()}-{os.getppid()}").touch()
+    if worker == "0":
+        wait_until(lambda: any(folder.glob("1-*")))
+        os._exit(3)
+    return quick
+
+
+def test_workers_that_die_before_their_first_trial_are_an_error_which_leaves_no_process(
+    study: optuna.Study, tmp_path: Path
+) -> None:
+    folder = tmp_path / "started"
+    folder.mkdir()
     with pytest.raises(RuntimeError, match="died 3 times in a row before it could run a trial"):
-        run(study, Start(), 3)
+        optimize(study, Start(folder), 3, devices=["cpu", "cpu"])
     assert not study.trials
-    assert not multiprocessing.active_children()
+    started = [list(map(int, path.name.split("-"))) for path in folder.iterdir()]
+    assert sorted(worker for worker, _, _ in started) == [0, 0, 0, 1]
+    # The workers, and the server that has forked them.
+    processes = {process for _, *both in started for process in both} - {os.getpid()}
+    assert not list(filter(is_there, processes))
     assert not [thread for thread in threading.enumerate() if "epbt" in thread.name]
 
 

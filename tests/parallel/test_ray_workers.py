@@ -99,7 +99,7 @@ def test_the_example_runs_on_a_cluster_and_resumes(
 ) -> None:
     for _ in range(2):
         ray_cluster.main([*EXAMPLE, str(tmp_path)])
-        assert "Best of 6 trials" in capsys.readouterr().out
+        assert "Fittest of 8 trials" in capsys.readouterr().out
     assert list((tmp_path / "checkpoints").iterdir())
 
 
@@ -119,4 +119,4 @@ def test_without_a_cluster_a_local_one_is_started_and_ends_with_the_run(tmp_path
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "Best of 6 trials" in done.stdout
+    assert "Fittest of 8 trials" in done.stdout

@@ -22,6 +22,11 @@ from tests.replay import Rules, check_lineage
 N_GENERATIONS = 5
 
 
+@pytest.fixture
+def libraries() -> tuple[str, ...]:
+    return ("torch",)
+
+
 class MishapError(Exception):
     """Fails a trial."""
 

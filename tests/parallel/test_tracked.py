@@ -15,6 +15,8 @@ from tests.tracking.training import objective, open_journal
 
 __all__ = ["database", "empty_database"]  # fixtures
 
+pytestmark = pytest.mark.usefixtures("untraced_workers")
+
 N_GENERATIONS = 4
 N_TRIALS = 6 + (N_GENERATIONS - 1) * 3
 

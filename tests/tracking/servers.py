@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.untraced import untraced_children
+
 __all__ = ["MLflowServer", "ignoring_case", "make_database"]
 
 _START_SECONDS = 120.0
@@ -42,7 +44,7 @@ class MLflowServer:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        with (self._folder / "log").open("ab") as log:
+        with (self._folder / "log").open("ab") as log, untraced_children():
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
@@ -78,11 +80,12 @@ class MLflowServer:
 
 def make_database(path: Path) -> None:
     """Create an empty MLflow database: dozens of migrations, so do it once and copy the file."""
-    subprocess.run(
-        [sys.executable, "-m", "mlflow", "db", "upgrade", f"sqlite:///{path}"],
-        check=True,
-        capture_output=True,
-    )
+    with untraced_children():
+        subprocess.run(
+            [sys.executable, "-m", "mlflow", "db", "upgrade", f"sqlite:///{path}"],
+            check=True,
+            capture_output=True,
+        )
 
 
 def ignoring_case(database: Path, copy: Path) -> None:

@@ -48,8 +48,12 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 
 def test_a_server_that_is_down_at_first_and_for_a_while_misses_nothing(
-    own_server: MLflowServer, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    own_server: MLflowServer,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
+    monkeypatch.setattr(worker, "_PATIENCE_SECONDS", 1.0)
     study = open_journal(str(tmp_path / "study.log"))
     with MLflowTracker(own_server.url, pictures_every=0) as tracker:
         run(study, tracker, 12)  # and what it missed that stayed down is there after sync

@@ -100,8 +100,8 @@ def _work(request: Request, connection: Connection, theirs: Sequence[Connection]
     for other in theirs:
         other.close()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the server ignores it
-    if (numpy := sys.modules.get("numpy")) is not None:
-        numpy.random.seed()  # else all workers draw the same; Python's own does it by itself
+    if (random := sys.modules.get("numpy.random")) is not None:  # imported before the fork
+        random.seed()  # else all workers draw the same; Python's own does it by itself
     process = multiprocessing.current_process()
     process._inheriting = True  # type: ignore[attr-defined]
     try:

@@ -109,7 +109,7 @@ def bench_evolution(small: bool) -> Table:
     """Time whole runs, once each: a run is hundreds of trials."""
     precision = "bf16" if device() == "cuda" else "fp32"
     setting = Setting("resnet32", 2 if small else 128, 1, precision)
-    population_size, n_generations, n_steps = (4, 2, 2) if small else (40, 25, 40)
+    population_size, n_generations, n_steps = (4, 2, 2) if small else (40, 25, 5)
     ways: dict[str, Callable[[Evolution], float]] = {
         "loop": lambda evolution: evolution.run(as_one=False),
         "batched": lambda evolution: evolution.run(as_one=True),

@@ -1,0 +1,1 @@
+"""The same training with Ray Tune's Population Based Training and with this package."""
