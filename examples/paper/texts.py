@@ -27,7 +27,8 @@ than {n_seeds} seeds says how many."""
 NUMBERS = """\
 First the test accuracy of the recommended setting in % (standard deviation, seeds) of the network
 that did best on the validation images, which have wrong labels too. Then the picture's differences;
-where the strongest of several arms stands for all, its name is in brackets."""
+where the strongest of several arms stands for all, its name is in brackets. Tournaments of 4, and
+only θ that can learn, are all that sets `epbt` apart from the paper's letter, `epbt-paper`."""
 
 NOISE = """\
 Recommended setting minus the strongest of each group. Losses are as their authors publish them
