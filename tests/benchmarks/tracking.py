@@ -107,7 +107,7 @@ def open_stores() -> Iterator[Stores]:
 
 def bench_training(quick: bool) -> Table:
     """Time trials of a second, the ways taking turns."""
-    n_trials, n_repeats, share = (2, 1, 0.01) if quick else (30, 3, 0.5)
+    n_trials, n_repeats, share = (2, 1, 0.01) if quick else (20, 3, 0.5)
     rounds = int(calibrated() * share)
     walls: dict[str, list[float]] = {
         way: [] for way in (WITHOUT, SQLITE, *([] if quick else [SERVER]))
