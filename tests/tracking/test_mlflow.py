@@ -166,7 +166,5 @@ def test_pictures_and_the_schedule_are_artifacts_of_the_study(database: str) -> 
         *(f"{name}.{kind}" for name in pictures for kind in ("html", "png")),
     }
     assert min(sizes.values()) > 500
-    path = mlflow.artifacts.download_artifacts(
-        run_id=parent.info.run_id, artifact_path="schedule.json", tracking_uri=database
-    )
+    path = mlflow.artifacts.download_artifacts(f"{parent.info.artifact_uri}/schedule.json")
     assert Schedule.load(path) == Schedule.from_study(study)

@@ -30,7 +30,8 @@ def test_the_parents_model_is_an_input_of_its_childrens_runs(database: str, tmp_
         tracker.sync(study)
     children = check(study, database, 12)
     models = {}
-    for number, run in children.items():
+    for number, child in children.items():
+        run = MlflowClient(database).get_run(child.info.run_id)  # with outputs
         assert run.outputs is not None
         outputs = [model.model_id for model in run.outputs.model_outputs]
         assert len(outputs) == (number != 3)

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from epbt_optuna.tracking.delivery import Delivery
 from epbt_optuna.tracking.experiment import Destination
-from epbt_optuna.tracking.parent import child_note
+from epbt_optuna.tracking.parent import NOTE, child_note
 from tests.tracking.checks import history, parents_of
 from tests.tracking.training import make_study, objective
 
@@ -83,7 +83,7 @@ def test_where_all_trials_failed_there_is_no_winner(
     (run,) = parents_of(database)
     assert "epbt.winner_trial" not in run.data.tags
     assert run.data.metrics["failed"] == 6
-    assert caplog.text == ""
+    assert "epbt_optuna" not in caplog.text
 
 
 def test_a_child_whose_parent_has_no_run_names_it_without_a_link() -> None:
@@ -93,3 +93,11 @@ def test_a_child_whose_parent_has_no_run_names_it_without_a_link() -> None:
     assert child_note(last, first, "1", "").startswith("Goes on with the weights of trial 0 (")
     assert "(#/experiments/1/runs/abc?" in child_note(last, first, "1", "abc")
     assert child_note(first, first, "1", "").endswith(": as it was.")
+
+
+def test_names_in_its_description_are_shown_letter_by_letter(database: str) -> None:
+    study = make_study()
+    study.optimize(lambda trial: trial.suggest_float("a*b*", 0, 1), n_trials=6)
+    Delivery(study, destination(database)).parent.bring_generations()
+    (run,) = parents_of(database)
+    assert r"a\*b\*=" in run.data.tags[NOTE]
