@@ -73,6 +73,22 @@ class Run:
         return study
 
 
+# Few values and many COMPLETE trials, so that there are ties and populations. Made once:
+# to make a strategy takes longer than to draw from it.
+OUTCOMES = st.lists(
+    st.builds(
+        Outcome,
+        st.sampled_from(
+            [TrialState.COMPLETE] * 4 + [TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING]
+        ),
+        st.sampled_from([0.0, 1.0, 2.0, float("inf"), float("-inf")]) | st.floats(-9, 9),
+        st.sampled_from([0.0, 0.0, -1.0, 1.0, 2.0]),
+    ),
+    min_size=1,
+    max_size=20,
+)
+
+
 @st.composite
 def runs(draw: st.DrawFn) -> Run:
     size = draw(st.integers(2, 6))
@@ -82,15 +98,7 @@ def runs(draw: st.DrawFn) -> Run:
         direction=draw(st.sampled_from([StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE])),
         train_elites=draw(st.booleans()),
     )
-    # Few values and many COMPLETE trials, so that there are ties and populations.
-    states = [TrialState.COMPLETE] * 4 + [TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING]
-    outcome = st.builds(
-        Outcome,
-        st.sampled_from(states),
-        st.sampled_from([0.0, 1.0, 2.0, float("inf"), float("-inf")]) | st.floats(-9, 9),
-        st.sampled_from([0.0, 0.0, -1.0, 1.0, 2.0]),
-    )
-    return Run(rules, draw(st.lists(outcome, min_size=1, max_size=20)))
+    return Run(rules, draw(OUTCOMES))
 
 
 def numbers_alive(history: PopulationHistory, study: optuna.Study, generation: int) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,7 @@ class Situation:
         return Situation(self.sampler, plays, change(self.own), direction)
 
 
+@cache  # to make a strategy takes longer than to draw from it
 def samplers() -> st.SearchStrategy[AnySampler]:
     @st.composite
     def epbt_samplers(draw: st.DrawFn) -> EPBTSampler:
@@ -78,6 +80,7 @@ def samplers() -> st.SearchStrategy[AnySampler]:
     return epbt_samplers() | st.builds(PBTSampler, st.integers(2, 6), seed=st.just(0))
 
 
+@cache
 def reports(low: int = -4) -> st.SearchStrategy[list[float]]:
     """All that a trial reports; many are steady, so that a lead can be certain."""
     value = st.integers(low, 4).map(float)
@@ -85,6 +88,7 @@ def reports(low: int = -4) -> st.SearchStrategy[list[float]]:
     return steady | steady | st.lists(value, min_size=N_REPORTS, max_size=N_REPORTS)
 
 
+@cache
 def plays() -> st.SearchStrategy[Play]:
     lost = st.sampled_from([TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING])
     finished = st.builds(Play, reports())
