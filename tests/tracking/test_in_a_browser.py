@@ -39,8 +39,9 @@ def tracked(tracker: MLflowTracker, server: str) -> str:
     return server
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
+    """One for all: what it has once loaded of MLflow, it keeps."""
     with browser_page(1200, 760) as page:
         yield page
 
