@@ -28,6 +28,7 @@ torch.set_num_threads(1)  # networks here are small; threads would only wait for
 os.environ["KERAS_BACKEND"] = "torch"
 os.environ["HF_HUB_OFFLINE"] = "1"  # nothing here needs the hub; say so rather than wait for it
 os.environ["MPLBACKEND"] = "agg"  # no window is wanted
+os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # here: processes for it would import torch first
 
 # A suite started in the background ignores Ctrl-C, and so would the runs that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
