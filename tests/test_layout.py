@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import epbt_optuna
+from tests import untraced
 
 PACKAGE = Path(epbt_optuna.__path__[0])
 TESTS = Path(__file__).parent
@@ -103,3 +104,8 @@ def test_no_file_has_grown_two_subjects(folder: Path, most: int) -> None:
         if (n_lines := len(path.read_text().splitlines())) > most
     }
     assert long == {}
+
+
+@pytest.mark.parametrize("path", untraced.PATHS)
+def test_what_coverage_is_not_to_look_at_is_there(path: str) -> None:
+    assert (TESTS / path).exists()
