@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import epbt_optuna
+from tests import untraced
 
 PACKAGE = Path(epbt_optuna.__path__[0])
 TESTS = Path(__file__).parent
@@ -110,3 +111,8 @@ def test_no_named_tuple_has_another_base_which_python_3_10_refuses() -> None:
     classes = [(c.name, [*map(ast.unparse, c.bases)]) for c in nodes if isinstance(c, ast.ClassDef)]
     assert len(classes) > 100
     assert not [name for name, bases in classes if "NamedTuple" in bases and len(bases) > 1]
+
+
+@pytest.mark.parametrize("path", untraced.PATHS)
+def test_what_coverage_is_not_to_look_at_is_there(path: str) -> None:
+    assert (TESTS / path).exists()
