@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -77,13 +79,31 @@ def run_jobs(
         if n_workers == 1:
             return [job(show) for job in jobs]
         context = multiprocessing.get_context("spawn")
-        with context.Manager() as manager, ProcessPoolExecutor(n_workers, context) as pool:
+        with (
+            context.Manager() as manager,
+            ProcessPoolExecutor(n_workers, context, initializer=end_with_the_driver) as pool,
+        ):
             queue: Queue[tuple[float, str]] = manager.Queue()
             runs = [pool.submit(job, Reporter(queue)) for job in jobs]
             while not all(run.done() for run in runs) or not queue.empty():
                 with suppress(Empty):
                     show(*queue.get(timeout=0.2))
             return [run.result() for run in runs]
+
+
+def end_with_the_driver() -> None:
+    """End this worker when the process that started it is gone, killed even.
+
+    It would go on training otherwise, in the way of whoever runs the same command again.
+    """
+    driver = multiprocessing.parent_process()
+    assert driver is not None
+
+    def watch() -> None:
+        driver.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def run(settings: Settings) -> None:

@@ -1,0 +1,49 @@
+"""Jobs of the examples in worker processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from epbt_optuna._internal.processes import start_of
+from examples.runner import run_jobs
+
+PATIENCE = 60.0
+
+
+def write_and_sleep(folder: Path, i: int, _: Callable[..., None]) -> None:
+    """Say which process this is, and train for long."""
+    (folder / str(i)).write_text(str(os.getpid()))
+    time.sleep(PATIENCE * 3)
+
+
+def drive(folder: Path) -> None:
+    """Run two such jobs."""
+    run_jobs([partial(write_and_sleep, folder, i) for i in range(2)], 2, n_workers=2)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
+def test_no_worker_outlives_a_driver_that_is_killed(tmp_path: Path) -> None:
+    program = f"from tests.integration.test_runner import *; drive(Path({str(tmp_path)!r}))"
+    driver = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
+    files = [tmp_path / "0", tmp_path / "1"]
+    wait_for(lambda: all(file.exists() and file.read_text() for file in files))
+    workers = [int(file.read_text()) for file in files]
+    assert all(start_of(worker) for worker in workers)
+    driver.kill()
+    driver.wait()
+    wait_for(lambda: not any(start_of(worker) for worker in workers))
