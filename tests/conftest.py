@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
 
@@ -39,3 +40,11 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Run a test, and what sets it up, without tracing where that is not worth its time."""
     with untraced() if is_untraced(item.path) else nullcontext():
         return (yield)
+
+
+@pytest.fixture(autouse=True)
+def _no_figure_stays_open() -> Iterator[None]:
+    """Close what a test has drawn: of many figures that are open pyplot warns, in another test."""
+    yield
+    if (pyplot := sys.modules.get("matplotlib.pyplot")) is not None:
+        pyplot.close("all")

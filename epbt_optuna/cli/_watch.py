@@ -44,7 +44,7 @@ def _draw(study: Study, terminal: Console, n_generations: int | None, interval: 
     with Live(console=terminal, auto_refresh=False) as live:
         while True:
             is_done = _is_done(study, n_generations)  # before what is shown is read
-            if study.get_trials(deepcopy=False):
+            if _has_begun(study):
                 # `Live` would cut the newest generations off, which are the last lines.
                 live.update(summary_of(study, terminal, terminal.height - 1), refresh=True)
             else:
@@ -60,7 +60,7 @@ def _list(study: Study, terminal: Console, n_generations: int | None, interval: 
     terminal.print(study.study_name)
     while True:
         is_done = _is_done(study, n_generations)
-        rows = generation_rows(study) if study.get_trials(deepcopy=False) else []
+        rows = generation_rows(study) if _has_begun(study) else []
         for number, row in enumerate(rows):
             if number >= len(written) or row != written[number]:
                 cells = zip(GENERATION_COLUMNS, row, strict=True)
@@ -70,6 +70,16 @@ def _list(study: Study, terminal: Console, n_generations: int | None, interval: 
         if is_done:
             return
         time.sleep(interval)
+
+
+def _has_begun(study: Study) -> bool:
+    """Return whether there is something to show, or to complain of.
+
+    A sampler records what generations are while its first trial is running already, and trials may
+    have been enqueued long before.
+    """
+    has_ended = any(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
+    return has_ended or Generations.recorded(study) is not None
 
 
 def _is_done(study: Study, n_generations: int | None) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.trial import TrialState
 
 from epbt_optuna import EPBTSampler
 from epbt_optuna.cli import _watch
@@ -79,6 +80,23 @@ def test_it_waits_while_a_trial_runs_and_until_it_has_been_quiet(tmp_path: Path)
     assert not _watch._is_done(study, 2)
     study.ask()
     assert not _watch._is_done(study, 2)
+
+
+def test_it_waits_while_the_first_trial_is_being_asked(
+    epbt: Epbt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = begun(tmp_path)
+    storage = journal_storage(tmp_path / "study.log")
+    asked = storage.create_new_trial(storage.get_study_id_from_name("toy"))  # and no more yet
+
+    def end() -> None:
+        storage.set_trial_state_values(asked, TrialState.FAIL)
+
+    looks = iter((lambda: run_trials(study, 3), end))
+    monkeypatch.setattr(time, "sleep", lambda _: next(looks)())
+    result = epbt("watch", tmp_path / "study.log", "--generations", 1)
+    assert result.exit_code == 0
+    assert next(looks, None) is None
 
 
 def test_what_nobody_of_ours_has_bred_is_an_error(epbt: Epbt, tmp_path: Path) -> None:
