@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
@@ -300,14 +299,6 @@ def test_categories_that_json_does_not_have_are_refused_when_written() -> None:
         schedule.to_json()
 
 
-@pytest.fixture
-def _recursion_as_python_begins_with_it() -> Iterator[None]:
-    limit = sys.getrecursionlimit()  # torch's compiler raises it
-    sys.setrecursionlimit(1000)
-    yield
-    sys.setrecursionlimit(limit)
-
-
 def nested(levels: int) -> Any:
     return json.loads('{"a":' * levels + "1" + "}" * levels)
 
@@ -389,7 +380,7 @@ def edit(change: Callable[[Any], None]) -> str:
         ),
     ],
 )
-@pytest.mark.usefixtures("_recursion_as_python_begins_with_it")
+@pytest.mark.usefixtures("usual_recursion_limit")
 def test_what_is_no_schedule_is_refused_with_what_and_where(
     tmp_path: Path, text: str, message: str
 ) -> None:
