@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from examples.label_noise import EMA_DECAY
 from examples.paper import ExperimentError
 from examples.paper.kinds import Arm, EPBTArm, PBTArm, ReplayArm, SearchArm, SingleNetwork
+
+T = TypeVar("T")
 
 BASELINES: dict[str, Arm] = {
     "cross-entropy-all-data": SingleNetwork(
@@ -249,14 +252,24 @@ def arms_named(names: Sequence[str]) -> dict[str, Arm]:
     Raises:
         ExperimentError: There is none of that name.
     """
-    groups = {**GROUPS, "all": ARMS}
-    chosen: dict[str, Arm] = {}
+    return named(names, {**GROUPS, "all": ARMS}, ARMS, "Arm")
+
+
+def named(
+    names: Sequence[str], groups: Mapping[str, dict[str, T]], arms: Mapping[str, T], what: str
+) -> dict[str, T]:
+    """Return those of `arms` that are named, by themselves or by a group; `what` they are.
+
+    Raises:
+        ExperimentError: There is none of that name.
+    """
+    chosen: dict[str, T] = {}
     for name in names:
         if name in groups:
             chosen.update(groups[name])
-        elif name in ARMS:
-            chosen[name] = ARMS[name]
+        elif name in arms:
+            chosen[name] = arms[name]
         else:
-            known = ", ".join((*groups, *ARMS))
-            raise ExperimentError(f"Arm must be one of {known} but got {name!r}.")
+            known = ", ".join((*groups, *arms))
+            raise ExperimentError(f"{what} must be one of {known} but got {name!r}.")
     return chosen

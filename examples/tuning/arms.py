@@ -6,11 +6,11 @@ compares with all others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from examples.paper import ExperimentError
+from examples.paper.arms import named
 
 
 @dataclass(frozen=True)
@@ -132,15 +132,5 @@ def arms_named(task: str, names: Sequence[str]) -> dict[str, Arm]:
     Raises:
         ExperimentError: There is none of that name.
     """
-    groups: Mapping[str, dict[str, Arm]] = {"core": ARMS[task], "candidates": CANDIDATES}
-    known = arms_of(task)
-    chosen: dict[str, Arm] = {}
-    for name in names:
-        if name in groups:
-            chosen.update(groups[name])
-        elif name in known:
-            chosen[name] = known[name]
-        else:
-            expected = ", ".join((*groups, *known))
-            raise ExperimentError(f"Arm of {task} must be one of {expected} but got {name!r}.")
-    return chosen
+    groups = {"core": ARMS[task], "candidates": CANDIDATES}
+    return named(names, groups, arms_of(task), f"Arm of {task}")
