@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import torch
 
+from examples import commands
 from examples.paper import ExperimentError
 from examples.paper.arms import GROUPS, arms_named
 from examples.paper.configs import CONFIGS, config_named
@@ -25,10 +24,6 @@ from examples.runner import run_jobs
 
 def run(options: argparse.Namespace) -> None:
     """Run what is not done yet, seed by seed, so that a stopped run is a balanced one."""
-    if options.seeds < 1 or options.workers < 1:
-        raise ExperimentError(
-            f"--seeds and --workers must be at least 1 but are {options.seeds}, {options.workers}."
-        )
     config = config_named(options.config)
     jobs = [
         Job(config, name, arm, seed)
@@ -81,47 +76,18 @@ def show(_: argparse.Namespace) -> None:
             print(f"  {name:26}{arm.description}")
 
 
-def report(options: argparse.Namespace) -> None:
-    """Write tables and figures from the result files."""
-    write_report(options.results, options.page)
-    print(f"Wrote {options.page} from the files in {options.results}.")
-
-
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m examples.paper", description=__doc__)
-    commands = parser.add_subparsers(required=True)
-    command = commands.add_parser("list", help="show configs and arms")
-    command.set_defaults(call=show)
-
-    command = commands.add_parser("run", help="run a config, or go on with it")
-    command.add_argument("config", help="a config; `list` shows them")
-    command.add_argument("--arms", nargs="+", default=["core"], help="arms or groups of them")
-    command.add_argument("--seeds", type=int, default=5, help="how many seeds")
-    command.add_argument("--first-seed", type=int, default=0, help="the first of them")
-    command.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
-    command.add_argument("--devices", nargs="+", default=["cpu"], help="such as cuda:0 cuda:1")
-    command.add_argument("--data", type=Path, default=Path("runs/data"), help="data sets")
-    command.add_argument(
-        "--results", type=Path, default=Path("runs/paper/results"), help="result files"
-    )
-    command.add_argument(
-        "--work", type=Path, default=Path("runs/paper/work"), help="studies and checkpoints"
-    )
-    command.set_defaults(call=run)
-
-    command = commands.add_parser("report", help="write tables and figures")
-    command.add_argument("--results", type=Path, default=Path("docs/results"), help="result files")
-    command.add_argument("--page", type=Path, default=Path("docs/results.md"), help="what to write")
-    command.set_defaults(call=report)
-    return parser
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    options = make_parser().parse_args(arguments)
-    try:
-        options.call(options)
-    except ExperimentError as error:
-        sys.exit(f"error: {error}")
+    parser, run_parser = commands.make_parser(
+        "paper",
+        of="config",
+        show=show,
+        run=run,
+        report=write_report,
+        results=Path("docs/results"),
+        page=Path("docs/results.md"),
+    )
+    run_parser.add_argument("--devices", nargs="+", default=["cpu"], help="such as cuda:0 cuda:1")
+    commands.main(parser, arguments)
 
 
 if __name__ == "__main__":
