@@ -22,6 +22,7 @@ settings.register_profile("default", deadline=None, suppress_health_check=[Healt
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+optuna.logging.enable_propagation()  # to where pytest collects it
 
 torch.set_num_threads(1)  # networks here are small; threads would only wait for one another
 

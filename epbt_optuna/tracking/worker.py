@@ -48,8 +48,7 @@ _TEMPORARY = (  # MLflow's codes for errors that pass
     "RESOURCE_CONFLICT", "TEMPORARILY_UNAVAILABLE",
 )  # fmt: skip
 
-_logger = get_logger("epbt_optuna.tracking")
-_said = get_logger("optuna.epbt_optuna.tracking")  # shown unless Optuna is told to be silent
+_logger = get_logger("optuna.epbt_optuna.tracking")
 
 
 class _GaveUpError(Exception):
@@ -136,7 +135,7 @@ class Worker:
         self._delivery = Delivery(self._study, self._destination)
         self.address = self._delivery.experiment.address
         self.run_id = self._delivery.experiment.parent
-        _said.info(f"{self._study.study_name!r} is brought to MLflow: {self.address}")
+        _logger.info(f"{self._study.study_name!r} is brought to MLflow: {self.address}")
 
     def _work(self) -> None:
         delivery = self._delivery
@@ -157,7 +156,7 @@ class Worker:
         self._try("pictures", lambda _: delivery.parent.draw())
         self._try("end", lambda _: delivery.parent.end())
         of = f"{self._n_delivered} trials of {self._study.study_name!r}"
-        _said.info(f"{of} are in MLflow: {self.address}")
+        _logger.info(f"{of} are in MLflow: {self.address}")
 
     def _bring_missing(self, ours: set[int]) -> None:
         """Make the runs what the study says: none missing, none twice, all with their parents."""
@@ -213,7 +212,7 @@ class Worker:
                     time.sleep(min(pause, 1.0))
             else:
                 if self._is_down:
-                    _said.info("MLflow at %s works again.", self._destination.where)
+                    _logger.info("MLflow at %s works again.", self._destination.where)
                 self._is_down = False
                 return True
 

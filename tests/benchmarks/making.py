@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import subprocess
 import sys
@@ -92,7 +91,6 @@ def command_line(
 def quiet() -> None:
     """Silence what runs say about themselves, and compute in one thread."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    logging.getLogger("epbt_optuna").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="epbt_optuna")
     os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported, here and by workers
     if (torch := sys.modules.get("torch")) is not None:

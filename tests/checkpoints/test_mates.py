@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,6 @@ MIXED = "epbt:mixed"
 @pytest.fixture
 def checkpoints(tmp_path: Path) -> CheckpointStore:
     return CheckpointStore(tmp_path / "checkpoints")
-
-
-@pytest.fixture(autouse=True)
-def lines(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """What the checkpoints say, which Optuna's handler would keep from `caplog`."""
-    optuna.logging.enable_propagation()
-    yield caplog
-    optuna.logging.disable_propagation()
 
 
 def state_of(number: int) -> dict[str, Any]:
@@ -87,7 +78,7 @@ def test_a_child_starts_between_its_parent_and_its_mate(
 
 
 def test_without_a_share_the_mate_is_not_looked_at_and_nothing_is_recorded(
-    checkpoints: CheckpointStore, tmp_path: Path, lines: pytest.LogCaptureFixture
+    checkpoints: CheckpointStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     study = make_study()
     finish(study, checkpoints, 4)
@@ -100,7 +91,7 @@ def test_without_a_share_the_mate_is_not_looked_at_and_nothing_is_recorded(
         assert state is not None
         assert state["epoch"] == parent
     assert read_system_attrs(study, child) == before
-    assert not lines.records
+    assert not caplog.records
 
 
 def test_with_all_of_the_share_the_weights_are_the_mates(checkpoints: CheckpointStore) -> None:
@@ -141,7 +132,7 @@ def test_only_must_be_a_collection_of_keys_that_the_state_has(checkpoints: Check
 
 
 def test_an_elite_that_goes_on_training_has_no_mate_and_nothing_is_said_of_it(
-    checkpoints: CheckpointStore, lines: pytest.LogCaptureFixture
+    checkpoints: CheckpointStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     study = make_study(EPBTSampler(4, n_elites=1, train_elites=True, seed=0))
     finish(study, checkpoints, 4)
@@ -150,14 +141,14 @@ def test_an_elite_that_goes_on_training_has_no_mate_and_nothing_is_said_of_it(
     assert state is not None
     assert torch.equal(state["model"]["w"], state_of(0)["model"]["w"])  # the fittest: least is best
     assert mixed_in(elite) is None
-    assert not lines.records
+    assert not caplog.records
     offspring = study.ask()
     checkpoints.inherit(offspring, mate_weight=0.5)
     assert mixed_in(offspring) == Mixed(lineage_of(offspring)[1], 0.5)
 
 
 def test_founders_and_members_of_pbt_have_no_mate_and_nothing_is_said_of_it(
-    checkpoints: CheckpointStore, lines: pytest.LogCaptureFixture
+    checkpoints: CheckpointStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert checkpoints.inherit(make_study().ask(), mate_weight=0.5) is None
     study = make_study(PBTSampler(4, seed=0))
@@ -167,7 +158,7 @@ def test_founders_and_members_of_pbt_have_no_mate_and_nothing_is_said_of_it(
     assert state is not None
     assert torch.equal(state["model"]["w"], state_of(state["epoch"])["model"]["w"])
     assert mixed_in(child) is None
-    assert not lines.records
+    assert not caplog.records
 
 
 UNFIT = {
@@ -181,13 +172,13 @@ UNFIT = {
 
 @pytest.mark.parametrize("why", UNFIT)
 def test_a_mate_that_does_not_fit_leaves_the_parent_alone_and_one_line(
-    checkpoints: CheckpointStore, lines: pytest.LogCaptureFixture, why: str
+    checkpoints: CheckpointStore, caplog: pytest.LogCaptureFixture, why: str
 ) -> None:
     mate = lineage_of_the_first_child()[1]
     study = make_study()
     finish(study, checkpoints, 4, **{f"t{mate}": UNFIT[why]})
     child = study.ask()
-    assert_parent_alone(checkpoints, child, lines, why)
+    assert_parent_alone(checkpoints, child, caplog, why)
 
 
 def lineage_of_the_first_child() -> tuple[int, int]:
@@ -198,15 +189,15 @@ def lineage_of_the_first_child() -> tuple[int, int]:
 
 
 def assert_parent_alone(
-    checkpoints: CheckpointStore, child: optuna.Trial, lines: pytest.LogCaptureFixture, why: str
+    checkpoints: CheckpointStore, child: optuna.Trial, caplog: pytest.LogCaptureFixture, why: str
 ) -> None:
     parent, mate = lineage_of(child)
-    lines.clear()
+    caplog.clear()
     state = checkpoints.inherit(child, mate_weight=0.5)
     assert state is not None
     assert torch.equal(state["model"]["w"], state_of(parent)["model"]["w"])
     assert mixed_in(child) is None
-    (record,) = lines.records
+    (record,) = caplog.records
     message = record.getMessage()
     assert f"Trial {child.number} starts from its parent alone" in message
     assert f"its mate, trial {mate}: " in message
@@ -215,7 +206,7 @@ def assert_parent_alone(
 
 @pytest.mark.parametrize("missing", ["no checkpoint", "partial", "gone", "damaged", "files"])
 def test_a_mate_without_a_readable_checkpoint_leaves_the_parent_alone_and_one_line(
-    checkpoints: CheckpointStore, lines: pytest.LogCaptureFixture, tmp_path: Path, missing: str
+    checkpoints: CheckpointStore, caplog: pytest.LogCaptureFixture, tmp_path: Path, missing: str
 ) -> None:
     mate = lineage_of_the_first_child()[1]
     study = make_study()
@@ -233,7 +224,7 @@ def test_a_mate_without_a_readable_checkpoint_leaves_the_parent_alone_and_one_li
         file = file_of(study, mate, tmp_path)
         file.unlink() if missing == "gone" else file.write_bytes(b"x" * file.stat().st_size)
     why = {"gone": "is missing", "damaged": "damaged", "files": "holds files"}
-    assert_parent_alone(checkpoints, study.ask(), lines, why.get(missing, "saved no checkpoint"))
+    assert_parent_alone(checkpoints, study.ask(), caplog, why.get(missing, "saved no checkpoint"))
 
 
 def test_a_parents_files_cannot_be_averaged_and_the_error_names_what_reads_them(

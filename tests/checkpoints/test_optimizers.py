@@ -55,7 +55,7 @@ def test_where_asked_another_classs_state_is_left_out_with_one_line_in_the_log(
 ) -> None:
     state = stepped(optim.AdamW(parameters((2,)), lr=0.1)).state_dict()
     child = optim.Adam(parameters((2,)), lr=0.3, weight_decay=0.2)
-    with caplog.at_level(logging.WARNING, "epbt_optuna.checkpoints"):
+    with caplog.at_level(logging.WARNING, "optuna.epbt_optuna.checkpoints"):
         restore_optimizer(child, state, on_mismatch="fresh", lr=0.4)
     (record,) = caplog.records
     assert "must be of Adam, as the optimizer is, but is of AdamW." in record.getMessage()

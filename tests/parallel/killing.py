@@ -5,7 +5,6 @@ The test kills a few, the program twenty.
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import signal
@@ -72,8 +71,7 @@ def run(folder: Path, n_kills: int, n_generations: int) -> list[int]:
 
 
 if __name__ == "__main__":
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    logging.getLogger("epbt_optuna").setLevel(logging.ERROR)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     start = time.perf_counter()
     with TemporaryDirectory() as name:
         lost = run(Path(name), n_kills=20, n_generations=15)

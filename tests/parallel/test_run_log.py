@@ -21,12 +21,10 @@ from tests.parallel.test_optimize import Terminal
 
 @pytest.fixture(autouse=True)
 def _optunas_lines(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Let Optuna's lines get to where pytest collects them."""
+    """Let Optuna say what it says by default."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.INFO)
-    optuna.logging.enable_propagation()
     yield
-    optuna.logging.disable_propagation()
     optuna.logging.set_verbosity(verbosity)
     caplog.clear()
 

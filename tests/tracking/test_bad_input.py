@@ -56,7 +56,7 @@ def test_a_deleted_experiment_is_a_sentence_and_does_not_stop_training(
     deleted = experiment_id(database)
     MlflowClient(database).delete_experiment(deleted)
     run(study, tracker, 2)
-    with caplog.at_level(logging.WARNING, "epbt_optuna"):
+    with caplog.at_level(logging.WARNING, "optuna.epbt_optuna"):
         tracker.close()
     assert "'a study' was deleted. Restore it" in caplog.text
     assert "another name as `experiment`" in caplog.text

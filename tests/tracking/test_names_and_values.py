@@ -145,7 +145,7 @@ def test_a_value_that_cannot_be_shown_costs_itself_and_one_line(
 
     with caplog.at_level(logging.WARNING), MLflowTracker(database, pictures_every=0) as tracker:
         study.optimize(objective, n_trials=2, callbacks=[tracker])
-    lines = [r.getMessage() for r in caplog.records if r.name.startswith("epbt_optuna")]
+    lines = [r.getMessage() for r in caplog.records if r.name.startswith("optuna.epbt_optuna")]
     assert sorted(line.partition(": ")[0] for line in lines) == [
         "MLflow cannot show the report of trial 0 at step 1180591620717411303424",
         "MLflow cannot show the report of trial 1 at step 1180591620717411303424",

@@ -36,7 +36,7 @@ def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [
         record.getMessage()
         for record in caplog.records
-        if record.name == "epbt_optuna.tracking" and record.levelno >= logging.WARNING
+        if record.name == "optuna.epbt_optuna.tracking" and record.levelno >= logging.WARNING
     ]
 
 
