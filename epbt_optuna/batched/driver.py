@@ -12,13 +12,11 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any, TypeAlias
 
 import torch
 from optuna import Study, Trial, TrialPruned
-from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from epbt_optuna._internal.attrs import DRIVEN, ERROR
 from epbt_optuna._internal.optuna_loop import fail_stale, reopen_trial, stop_requested, tell
@@ -38,7 +36,6 @@ __all__ = ["Driver", "Objective"]
 
 Objective: TypeAlias = Callable[[Generation], Any]
 
-# Below Optuna's own logger, where `study.optimize` has a line for each trial.
 _logger = get_logger("optuna.epbt_optuna.batched")
 
 
@@ -151,7 +148,6 @@ class Driver:
         DRIVEN.write_to_trial(self._study, trial, {"number": trial.number, **self._record})
 
     def _train(self, trials: list[Trial]) -> None:
-        began = time.monotonic()
         generation = Generation(trials, checkpoints=self._checkpoints, device=self._device)
         outcome = self._run(generation)
         with synchronized_once(self._study):
@@ -163,7 +159,6 @@ class Driver:
         ended = [read_existing(self._study, trial.number) for trial in trials]
         for frozen in ended:
             self._progress.update(frozen, self._queue.generation_of(frozen.number))
-        self._log(generation.number, ended, time.monotonic() - began)
         if outcome.error is not None:
             raise outcome.error
         for frozen in ended:
@@ -201,24 +196,6 @@ class Driver:
             note(self._study, trial, ERROR, failure)  # nothing can be written once it is told
         tell(self._study, trial, value if state is None else None, state)
 
-    def _log(self, generation: int, trials: Sequence[FrozenTrial], seconds: float) -> None:
-        values = [trial.values[0] for trial in trials if trial.state == TrialState.COMPLETE]
-        figures = ""
-        if values:
-            best = max if self._study.direction == StudyDirection.MAXIMIZE else min
-            figures = f"best {best(values):.4g}, median {median(values):.4g}, "
-        n_pruned = sum(trial.state == TrialState.PRUNED for trial in trials)
-        n_failed = sum(trial.state == TrialState.FAIL for trial in trials)
-        _logger.info(
-            "Generation %d, %s: %s%d pruned, %d failed, %.1f s.",
-            generation,
-            _named(trials).lower(),
-            figures,
-            n_pruned,
-            n_failed,
-            seconds,
-        )
 
-
-def _named(trials: Sequence[Trial] | Sequence[FrozenTrial]) -> str:
+def _named(trials: Sequence[Trial]) -> str:
     return f"Trials {trials[0].number} to {trials[-1].number}"

@@ -68,7 +68,8 @@ def optimize(
             has been told.
         catch: Exceptions of the objective that fail their batch but do not end the run.
         timeout: Seconds after which no more batches are begun.
-        show_progress_bar: Show a bar if the standard error stream is a terminal.
+        show_progress_bar: Show a bar if the standard error stream is a terminal. Else every trial
+            has a line in Optuna's log, as in `study.optimize`.
 
     Raises:
         TypeError: An argument is of the wrong type, or the study's sampler is another one.

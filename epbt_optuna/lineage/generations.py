@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from optuna import Study
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna.genome import NumericalDistribution, spread
@@ -78,7 +76,9 @@ def _summarize(history: History, generation: int) -> GenerationSummary:
     trials = history.of_generation(generation)
     states = Counter(trial.state for trial in trials)
     alive = [history.trials[individual.number] for individual in history.populations[generation]]
-    population = sorted(alive, key=partial(_rank_key, history.direction), reverse=True)
+    population = sorted(
+        alive, key=lambda trial: Individual.of(trial, history.direction).best_key, reverse=True
+    )
     values = np.array([trial.values[0] for trial in population], dtype=float)
     with np.errstate(all="ignore"):  # the mean of ∞ and −∞ is NaN, and that is no accident
         mean, median = (
@@ -98,12 +98,6 @@ def _summarize(history: History, generation: int) -> GenerationSummary:
         n_reports=sum(len(trial.intermediate_values) for trial in trials),
         best_trial=population[0].number if population else None,
     )
-
-
-def _rank_key(direction: StudyDirection, trial: FrozenTrial) -> tuple[float, float, int]:
-    individual = Individual.of(trial, direction)
-    # Of equals the first is the fittest, as `study.best_trial` is; to selection it is the last.
-    return -individual.violation, individual.fitness, -trial.number
 
 
 def _diversity(population: Sequence[FrozenTrial]) -> float:

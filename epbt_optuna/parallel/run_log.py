@@ -90,7 +90,7 @@ class RunLog:
         parts = []
         if complete:
             direction = self._study.direction
-            best = max(complete, key=lambda trial: Individual.of(trial, direction).rank_key)
+            best = max(complete, key=lambda trial: Individual.of(trial, direction).best_key)
             middle = median(trial.values[0] for trial in complete)
             parts = [f"best {best.values[0]:.4g} (trial {best.number})", f"median {middle:.4g}"]
         parts += [

@@ -40,6 +40,11 @@ class Individual:
         """Sorts the least fit first: infeasible, then unfit; of equals the older trial first."""
         return -self.violation, self.fitness, self.number
 
+    @property
+    def best_key(self) -> tuple[float, float, int]:
+        """Sorts likewise, but of equals the newer first: the best is then Optuna's best trial."""
+        return -self.violation, self.fitness, -self.number
+
 
 def raw_fitness(trial: FrozenTrial, direction: StudyDirection) -> float:
     """Return the value of a COMPLETE trial, negated where the study minimises."""

@@ -220,14 +220,13 @@ def test_no_batch_begins_after_the_timeout() -> None:
     assert len(study.trials) == N_TRIALS
 
 
-def test_each_batch_has_a_line_with_its_best_and_median(caplog: pytest.LogCaptureFixture) -> None:
-    values = iter([[0.0, 1.0, 5.0, math.nan, 2.0, 3.0], [1.0, 1.0, 1.0]])
-    logger = "optuna.epbt_optuna.batched"
-    with caplog.at_level(logging.INFO, logger):
-        optimize(make_study(), lambda _: next(values), n_generations=2)
+def test_each_generation_has_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    values = iter([[0.0, 1.0, 5.0, math.nan], [2.0, 3.0], [1.0, 1.0, 1.0]])
+    with caplog.at_level(logging.INFO, "optuna.epbt_optuna"):
+        optimize(make_study(), lambda _: next(values), n_generations=2, max_batch=4)
     first, second = (r.getMessage() for r in caplog.records if r.levelname == "INFO")
-    assert first.startswith("Generation 0, trials 0 to 5: best 5, median 2, 0 pruned, 1 failed, ")
-    assert second.startswith("Generation 1, trials 6 to 8: best 1, median 1, 0 pruned, 0 failed")
+    assert first.startswith("Generation 0 finished: best 5 (trial 2), median 2, 1 failed, ")
+    assert second.startswith("Generation 1 finished: best 1 (trial 6), median 1, ")
 
 
 def test_constraints_enqueued_trials_and_attributes_are_as_in_a_loop() -> None:
