@@ -118,7 +118,9 @@ def origin(table: Table) -> str:
 def spread(figure: Figure) -> str:
     """Return median and spread; a count, whose samples are all the same, has no spread."""
     if figure.low == figure.high:
-        return number(figure.median)
+        value = figure.median
+        is_whole = value is not None and value == int(value)
+        return f"{value:,.0f}" if is_whole else number(value)
     return f"{number(figure.median)} ({number(figure.low)} – {number(figure.high)})"
 
 
