@@ -31,7 +31,7 @@ def make(session: nox.Session, target: str, python: str | None = None) -> None:
 @nox.session
 @nox.parametrize("python", PYTHONS)
 def tests(session: nox.Session, python: str) -> None:
-    """Run the whole suite, with coverage."""
+    """Run the whole suite."""
     make(session, "test", python)
 
 

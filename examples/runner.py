@@ -13,8 +13,9 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from functools import partial
 from itertools import groupby
+from multiprocessing.queues import Queue
 from pathlib import Path
-from queue import Empty, Queue
+from queue import Empty
 from statistics import mean, stdev
 from typing import Any, TypeVar
 
@@ -51,16 +52,12 @@ PICTURES: dict[str, Callable[[optuna.Study], Any]] = {
 # With the longest progress that is reported it fits into 80 columns.
 BAR = "{percentage:3.0f}%|{bar:8}| {elapsed}<{remaining}{postfix}"
 
+_reports: Queue[tuple[float, str]]  # in a worker process: to its driver
 
-class Reporter:
-    """What jobs call in their own process; see `examples.label_noise.Report`."""
 
-    def __init__(self, queue: Queue[tuple[float, str]]) -> None:
-        self._queue = queue
-
-    def __call__(self, n_epochs: float, progress: str = "") -> None:
-        """Tell of trained epochs."""
-        self._queue.put((n_epochs, progress))
+def report(n_epochs: float, progress: str = "") -> None:
+    """Tell the driver of trained epochs; see `examples.label_noise.Report`."""
+    _reports.put((n_epochs, progress))
 
 
 def run_jobs(
@@ -79,23 +76,23 @@ def run_jobs(
         if n_workers == 1:
             return [job(show) for job in jobs]
         context = multiprocessing.get_context("spawn")
-        with (
-            context.Manager() as manager,
-            ProcessPoolExecutor(n_workers, context, initializer=end_with_the_driver) as pool,
-        ):
-            queue: Queue[tuple[float, str]] = manager.Queue()
-            runs = [pool.submit(job, Reporter(queue)) for job in jobs]
-            while not all(run.done() for run in runs) or not queue.empty():
+        reports: Queue[tuple[float, str]] = context.Queue()
+        with ProcessPoolExecutor(n_workers, context, begin_worker, (reports,)) as pool:
+            runs = [pool.submit(job, report) for job in jobs]
+            while not all(run.done() for run in runs) or not reports.empty():
                 with suppress(Empty):
-                    show(*queue.get(timeout=0.2))
+                    show(*reports.get(timeout=0.2))
             return [run.result() for run in runs]
 
 
-def end_with_the_driver() -> None:
-    """End this worker when the process that started it is gone, killed even.
+def begin_worker(reports: Queue[tuple[float, str]]) -> None:
+    """Note where reports go, and end this worker when its driver is gone, killed even.
 
     It would go on training otherwise, in the way of whoever runs the same command again.
     """
+    global _reports
+    _reports = reports
+    reports.cancel_join_thread()  # to end, never wait until the driver has read everything
     driver = multiprocessing.parent_process()
     assert driver is not None
 
