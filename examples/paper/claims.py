@@ -83,7 +83,7 @@ def on_each_noise(configs: ByConfig) -> str:
     if n["ahead"] >= N_NOISES_AHEAD:
         judged = "reached"
     else:
-        judged = "missed" if n["ahead"] + n["not run"] < N_NOISES_AHEAD else NOT_YET
+        judged = "missed" if n["ahead"] + n["not all run"] < N_NOISES_AHEAD else NOT_YET
     head = (
         f"- **Against the strongest of {len(ROBUST_LOSSES)} losses for wrong labels**, chosen on "
         f"the test data: ahead on the mean of every data set with {n['ahead']} of {len(NOISES)} "
@@ -93,15 +93,15 @@ def on_each_noise(configs: ByConfig) -> str:
 
 
 def standing(rivals: list[Strongest | None]) -> str:
-    if not all(rivals):
-        return "not run"
+    if not all(rival and rival.n_run == rival.n_rivals for rival in rivals):
+        return "not all run"
     ahead = all(rival.comparison.difference > 0 for rival in rivals if rival)
     return "ahead" if ahead else "not ahead"
 
 
 def of_kind(kind: str, standing: str, found: Mapping[str, Strongest | None]) -> str:
     said = [
-        f"`{config}` {cell(rival.comparison)} (`{rival.arm}`)" if rival else f"`{config}` not run"
+        f"`{config}` {cell(rival.comparison)} ({rival.name})" if rival else f"`{config}` not run"
         for config, rival in ((name, found[name]) for name in NOISES[kind])
     ]
     return f"    - {kind}, {standing}: {'; '.join(said)}"

@@ -66,12 +66,24 @@ class Strongest(NamedTuple):
 
     arm: str
     comparison: Comparison
+    n_run: int
+    n_rivals: int
+
+    @property
+    def name(self) -> str:
+        """Return its name, and of how many it is the strongest if some have not run."""
+        of = f", of {self.n_run} that have run" if self.n_run < self.n_rivals else ""
+        return f"`{self.arm}`{of}"
 
 
 def strongest(arms: Arms, ours: str, others: Iterable[str]) -> Strongest | None:
     """Return the rival that does best beside an arm; None before one has been run."""
-    found = [Strongest(o, c) for o in others if o != ours and (c := against(arms, ours, o))]
-    return min(found, key=lambda rival: rival.comparison.difference, default=None)
+    rivals = [other for other in others if other != ours]
+    found = {rival: c for rival in rivals if (c := against(arms, ours, rival))}
+    if not found:
+        return None
+    arm = min(found, key=lambda rival: found[rival].difference)
+    return Strongest(arm, found[arm], len(found), len(rivals))
 
 
 def beside_recommended(configs: ByConfig, config: str, others: Iterable[str]) -> Strongest | None:

@@ -93,7 +93,7 @@ def named(rival: Strongest | None, group: Sequence[str]) -> str:
     """Return a difference, and of several rivals which one it is to."""
     if rival is None:
         return "–"
-    return cell(rival.comparison) + (f" (`{rival.arm}`)" if len(group) > 1 else "")
+    return cell(rival.comparison) + (f" ({rival.name})" if len(group) > 1 else "")
 
 
 def rivals_table(configs: ByConfig) -> str:

@@ -74,27 +74,36 @@ def test_a_single_loss_is_named_with_its_interval_and_misses_the_aim() -> None:
 
 
 def test_ahead_on_a_noise_means_ahead_on_each_of_its_data_sets() -> None:
+    below = dict.fromkeys(ROBUST_LOSSES, FAR_BELOW)
     configs = {
-        config: config_with(config, {"nce-rce": FAR_BELOW, "early-learning-ema": A_TIE})
+        config: config_with(config, {**below, "early-learning-ema": A_TIE})
         for own in NOISES.values()
         for config in own
     }
     assert "with 0 of 3 kinds" in on_each_noise(configs)  # a tie, and behind on its mean
     for kind in list(NOISES)[:2]:
-        configs[NOISES[kind][0]] = config_with(NOISES[kind][0], {"nce-rce": FAR_BELOW})
+        configs[NOISES[kind][0]] = config_with(NOISES[kind][0], below)
         assert f"{kind}, not ahead" in on_each_noise(configs)
         for config in NOISES[kind]:
-            configs[config] = config_with(config, {"nce-rce": FAR_BELOW})
+            configs[config] = config_with(config, below)
         assert f"{kind}, ahead: `{NOISES[kind][0]}` +9.97" in on_each_noise(configs)
     assert "with 2 of 3 kinds of noise. Aim: with 2: reached." in on_each_noise(configs)
     assert "(`early-learning-ema`)" in on_each_noise(configs)  # the strongest, of the third
+
+
+def test_nobody_is_ahead_of_losses_of_which_some_have_not_run() -> None:
+    kind, (config, *_) = next(iter(NOISES.items()))
+    text = on_each_noise({config: config_with(config, {"nce-rce": FAR_BELOW})})
+    assert f"{kind}, not all run: `{config}` +9.97" in text
+    assert "(`nce-rce`, of 1 that have run)" in text
+    assert "with 2: cannot be said" in text
 
 
 def test_of_several_rivals_the_one_against_which_least_is_won_is_shown() -> None:
     arms = arms_of({"ours": OURS, "a": FAR_BELOW, "b": A_TIE, "c": [99.0]})
     found = strongest(arms, "ours", ["a", "b", "c", "gone", "ours"])
     assert found is not None
-    assert found.arm == "b"  # `c` shares a single seed
+    assert found.name == "`b`, of 2 that have run"  # `c` shares a single seed
     assert strongest(arms, "ours", ["c", "gone"]) is None
 
 
