@@ -38,7 +38,7 @@ __all__ = ["JournalLock", "journal_storage", "synchronized_once"]
 _START = b'{"op_code":'  # of each line that Optuna writes
 _LONGEST_FIRST_LINE = 1 << 20
 _BLOCK = 1 << 26  # longer than any line
-_logger = get_logger("optuna.epbt_optuna.journal")
+_logger = get_logger("epbt_optuna.journal")
 _LOG_SECONDS = 10.0
 
 

@@ -41,7 +41,7 @@ __all__ = [
 
 Types: TypeAlias = tuple[type, ...]
 
-_logger = get_logger("optuna.epbt_optuna")
+_logger = get_logger("epbt_optuna")
 
 
 class AttrError(ValueError):

@@ -11,7 +11,7 @@ from epbt_optuna._internal.text import get_logger
 __all__ = ["CHOOSING_SECONDS", "choose_in_time"]
 
 _T = TypeVar("_T")
-_logger = get_logger("optuna.epbt_optuna")
+_logger = get_logger("epbt_optuna")
 
 CHOOSING_SECONDS = 3600.0
 """A worker that has looked at a population records whom it chose before so much time is over."""

@@ -37,8 +37,8 @@ def cut(text: str, length: int = _MOST_CHARACTERS) -> str:
 
 
 def get_logger(name: str) -> logging.Logger:
-    """Return the logger of this name, whose lines are printable."""
-    logger = logging.getLogger(name)
+    """Return the logger of this name below Optuna's own, whose lines are printable."""
+    logger = logging.getLogger(f"optuna.{name}")
     logger.addFilter(_make_printable)  # once, however often it is added
     return logger
 

@@ -36,7 +36,7 @@ __all__ = ["Driver", "Objective"]
 
 Objective: TypeAlias = Callable[[Generation], Any]
 
-_logger = get_logger("optuna.epbt_optuna.batched")
+_logger = get_logger("epbt_optuna.batched")
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from epbt_optuna.population import Generations
 
 __all__ = ["driving", "take_up"]
 
-_logger = get_logger("optuna.epbt_optuna.batched")
+_logger = get_logger("epbt_optuna.batched")
 
 _calls: set[str] = set()  # those of this process that run; each change is one step of Python's
 

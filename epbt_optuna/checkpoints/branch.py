@@ -16,7 +16,7 @@ from epbt_optuna.checkpoints.verified import RecordedArtifacts
 
 __all__ = ["branch"]
 
-_logger = get_logger("optuna.epbt_optuna.checkpoints")
+_logger = get_logger("epbt_optuna.checkpoints")
 
 
 def branch(

@@ -23,7 +23,7 @@ from epbt_optuna.checkpoints.verified import RecordedArtifacts
 
 __all__ = ["Collector", "Garbage", "check_keep"]
 
-_logger = get_logger("optuna.epbt_optuna.checkpoints")
+_logger = get_logger("epbt_optuna.checkpoints")
 
 
 class Garbage(NamedTuple):

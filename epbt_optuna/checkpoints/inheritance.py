@@ -27,7 +27,7 @@ from epbt_optuna.population import Generations, Lineage
 __all__ = ["inherit_by", "record_saved_by"]
 
 _T = TypeVar("_T")
-_logger = get_logger("optuna.epbt_optuna.checkpoints")
+_logger = get_logger("epbt_optuna.checkpoints")
 
 
 def inherit_by(

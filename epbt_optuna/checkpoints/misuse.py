@@ -16,7 +16,7 @@ from epbt_optuna.population import Lineage
 
 __all__ = ["warn_of_misuse"]
 
-_logger = get_logger("optuna.epbt_optuna.checkpoints")
+_logger = get_logger("epbt_optuna.checkpoints")
 
 
 def warn_of_misuse(study: Study, trial: FrozenTrial, state: TrialState) -> None:

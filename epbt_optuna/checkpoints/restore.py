@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["restore_optimizer"]
 
-_logger = get_logger("optuna.epbt_optuna.checkpoints")
+_logger = get_logger("epbt_optuna.checkpoints")
 
 # What a scheduler writes into a group when it is built, and the hyperparameters that it then sets.
 _SCHEDULED = {"initial_lr": ("lr",), "max_momentum": ("momentum", "betas")}

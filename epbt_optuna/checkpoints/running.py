@@ -18,7 +18,7 @@ __all__ = ["AnyTrial", "can_save", "is_live", "require_of_study"]
 AnyTrial: TypeAlias = Trial | FrozenTrial | FixedTrial
 """What objectives may be run with."""
 
-_logger = get_logger("optuna.epbt_optuna.checkpoints")
+_logger = get_logger("epbt_optuna.checkpoints")
 
 
 def is_live(trial: Any) -> TypeGuard[Trial]:

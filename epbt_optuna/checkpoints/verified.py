@@ -33,7 +33,7 @@ __all__ = ["RecordedArtifacts"]
 
 _BLOCK = 1 << 20
 _HASHED_BLOCK = 1 << 16  # larger ones are memory that the system maps anew for each
-_logger = get_logger("optuna.epbt_optuna.checkpoints")
+_logger = get_logger("epbt_optuna.checkpoints")
 
 
 class RecordedArtifacts:

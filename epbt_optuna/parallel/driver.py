@@ -41,7 +41,7 @@ __all__ = ["Callback", "Driver"]
 
 Callback: TypeAlias = Callable[[Study, FrozenTrial], None]
 
-_logger = get_logger("optuna.epbt_optuna.parallel")
+_logger = get_logger("epbt_optuna.parallel")
 _POLL_SECONDS = 0.5  # while the trials of other drivers run
 
 

@@ -26,7 +26,7 @@ from epbt_optuna.population import Generations, Individual, Lineage
 
 __all__ = ["RunLog"]
 
-_logger = get_logger("optuna.epbt_optuna.parallel")
+_logger = get_logger("epbt_optuna.parallel")
 
 _MOST_CHANGES = 4  # params in a line; all of them are in the trial's own
 

@@ -33,7 +33,7 @@ _MOST_KEPT = 1024  # finished trials of a study
 _LOST = (TrialState.PRUNED, TrialState.FAIL)
 
 # Below Optuna's own logger: a reason appears beside Optuna's "Trial 7 pruned."
-_logger = get_logger("optuna.epbt_optuna.pruning")
+_logger = get_logger("epbt_optuna.pruning")
 
 
 class EPBTPruner(BasePruner):

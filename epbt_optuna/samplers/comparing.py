@@ -11,7 +11,7 @@ from epbt_optuna._internal.warn_once import warn_once
 
 __all__ = ["warn_of_comparing_pruner"]
 
-_logger = get_logger("optuna.epbt_optuna.samplers")
+_logger = get_logger("epbt_optuna.samplers")
 
 # All compare what trials have reported at the same step. The median's is one of percentiles.
 _COMPARING = (PercentilePruner, SuccessiveHalvingPruner, HyperbandPruner)

@@ -15,7 +15,7 @@ from epbt_optuna.genome import Genome
 
 __all__ = ["NamedVariables"]
 
-_logger = get_logger("optuna.epbt_optuna.samplers")
+_logger = get_logger("epbt_optuna.samplers")
 
 
 @dataclass(frozen=True)

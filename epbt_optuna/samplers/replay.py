@@ -24,7 +24,7 @@ from epbt_optuna.samplers.replayed import find_predecessor, has_position, is_rec
 
 __all__ = ["ReplayPosition", "ReplaySampler"]
 
-_logger = get_logger("optuna.epbt_optuna.samplers")
+_logger = get_logger("epbt_optuna.samplers")
 
 # Populations of one without elites: trial n is generation n, and breeds from the newest COMPLETE
 # trial. So who may still be a parent, which is what `CheckpointStore.collect` asks, is known.

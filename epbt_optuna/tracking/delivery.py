@@ -49,7 +49,7 @@ _STARTED = "epbt.started"
 _TAGS = (_STARTED, "mlflow.parentRunId", "epbt.parent_run_id", PARENT_MODEL_TAG, MODEL_TAG)
 
 
-_logger = get_logger("optuna.epbt_optuna.tracking")
+_logger = get_logger("epbt_optuna.tracking")
 
 
 class _Child(NamedTuple):

@@ -19,7 +19,7 @@ from epbt_optuna.tracking.worker import Worker
 
 __all__ = ["MLflowTracker"]
 
-_logger = get_logger("optuna.epbt_optuna.tracking")
+_logger = get_logger("epbt_optuna.tracking")
 
 
 class MLflowTracker:

@@ -44,7 +44,7 @@ _OWN_METRICS = r"intermediate_value|fitness(_\d+)?"
 _STATUSES = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 
 
-_logger = get_logger("optuna.epbt_optuna.tracking")
+_logger = get_logger("epbt_optuna.tracking")
 
 
 class MetricValue(NamedTuple):

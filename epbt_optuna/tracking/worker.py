@@ -48,7 +48,7 @@ _TEMPORARY = (  # MLflow's codes for errors that pass
     "RESOURCE_CONFLICT", "TEMPORARILY_UNAVAILABLE",
 )  # fmt: skip
 
-_logger = get_logger("optuna.epbt_optuna.tracking")
+_logger = get_logger("epbt_optuna.tracking")
 
 
 class _GaveUpError(Exception):

@@ -14,7 +14,7 @@ from examples.tuning.arms import ARMS, CANDIDATES, arms_named
 from examples.tuning.jobs import run_job
 from examples.tuning.learners import make_learner
 from examples.tuning.report import write_report
-from examples.tuning.results import Job, results_file
+from examples.tuning.results import FIRST_CHOOSING_SEED, Job, results_file
 from examples.tuning.tasks import TASKS, task_named
 
 
@@ -41,7 +41,7 @@ def show(_: argparse.Namespace) -> None:
         print(f"{task.name}: {', '.join(v.name for v in task.variables)}; {task.budget} steps")
         for name, arm in ARMS[task.name].items():
             print(f"  {name:24}{arm.description}")
-    print("\n--arms candidates")
+    print(f"\n--arms candidates, on seeds from {FIRST_CHOOSING_SEED} on")
     for name, arm in CANDIDATES.items():
         print(f"  {name:24}{arm.description}")
 

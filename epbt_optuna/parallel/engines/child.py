@@ -23,7 +23,7 @@ __all__ = ["Child", "ChildEnded"]
 _LOOK_SECONDS = 1.0  # between two looks at a process whose children hold its pipes open
 _END_SECONDS = 10.0  # from being told to end until it is killed
 
-_logger = get_logger("optuna.epbt_optuna.parallel")
+_logger = get_logger("epbt_optuna.parallel")
 
 
 class ChildEnded(Exception):  # noqa: N818, an event, not a mistake
