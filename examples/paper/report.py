@@ -25,6 +25,7 @@ from examples.paper.arms import (
     SLOW,
     TUNED,
 )  # fmt: skip
+from examples.paper.brief import brief_table, fill
 from examples.paper.choosing import FOLDER, choosing
 from examples.paper.claims import claims
 from examples.paper.configs import CONFIGS
@@ -49,12 +50,15 @@ SUBJECTS = {
 
 
 def write_report(results: Path, page: Path) -> None:
-    """Write the page and its figures.
+    """Write the page and its figures; where it has a home page beside it, fill that and the README.
 
     Raises:
-        ExperimentError: There are no results, or one is foreign.
+        ExperimentError: There are no results, one is foreign, or those pages have no marks.
     """
     configs = read_all(results)
+    if (home := page.parent / "index.md").exists():
+        for brief in (home, page.parent.parent / "README.md"):
+            fill(brief, brief_table(configs))
     parts = [
         *in_short(configs, results, page),
         *answers(configs, results, page),
