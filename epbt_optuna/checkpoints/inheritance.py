@@ -64,7 +64,7 @@ def inherit_by(
     raise TypeError(
         f"`trial` must be the live trial of an objective but got a {type(trial).__name__}, which "
         "inherits nothing. Pass `missing='fresh'` to run the objective with fresh weights; `load` "
-        "returns what a trial of a study has saved."
+        "and `load_path` return what a trial of a study has saved."
     )
 
 

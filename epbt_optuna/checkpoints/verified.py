@@ -247,5 +247,5 @@ def _verify(file: IO[bytes], record: CheckpointRecord) -> None:
 
 def _check_kind(recorded: str, expected: str) -> None:
     if recorded != expected:
-        methods = {"state": "`inherit` or `load`", "files": "`inherit_path`"}
+        methods = {"state": "`inherit` or `load`", "files": "`inherit_path` or `load_path`"}
         raise UnreadableError(f"it holds {recorded}: use {methods.get(recorded, 'what wrote it')}")

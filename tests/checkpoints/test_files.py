@@ -83,10 +83,10 @@ def test_files_are_not_taken_for_a_state_nor_a_state_for_files(
     checkpoints: CheckpointStore, folder: Path, tmp_path: Path
 ) -> None:
     child = child_of(checkpoints, folder)
-    with pytest.raises(CheckpointError, match="holds files: use `inherit_path`"):
+    with pytest.raises(CheckpointError, match="holds files: use `inherit_path` or `load_path`"):
         checkpoints.inherit(child)
     checkpoints.save(child, {}, final=False)
-    with pytest.raises(CheckpointError, match="holds files: use `inherit_path`"):
+    with pytest.raises(CheckpointError, match="holds files: use `inherit_path` or `load_path`"):
         checkpoints.load(child.study.trials[0])
     assert checkpoints.load(child) == {}
     assert tmp_path.exists()
