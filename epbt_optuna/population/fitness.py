@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from epbt_optuna._internal.attrs import AttrError, pass_over
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna.population.individuals import Individual, raw_fitness
 from epbt_optuna.population.origin import Lineage
@@ -84,9 +83,5 @@ class SmoothedFitness:
         return (1 - self.smoothing) * own + self.smoothing * parents
 
     def _parent_of(self, trial: FrozenTrial) -> int | None:
-        try:
-            lineage = Lineage.recorded(trial.number, trial.system_attrs, self.identity)
-        except AttrError as error:  # who inherits by it is told
-            pass_over(str(error))
-            return None
+        lineage = Lineage.readable(trial.number, trial.system_attrs, self.identity)
         return None if lineage is None else lineage.parent

@@ -7,7 +7,6 @@ from dataclasses import replace
 from optuna import Study
 from optuna.trial import FrozenTrial
 
-from epbt_optuna._internal.attrs import AttrError, pass_over
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import is_enqueued, read_trial
 from epbt_optuna._internal.per_study import PerStudy
@@ -71,11 +70,7 @@ class TrainedElites:
         for number in slots:
             if number in recorded or (trial := read_trial(study, number)) is None:
                 continue
-            try:
-                lineage = Lineage.recorded(number, trial.system_attrs, identity)
-            except AttrError as error:  # who inherits by it is told
-                pass_over(str(error))
-                continue
+            lineage = Lineage.readable(number, trial.system_attrs, identity)
             if lineage is not None:
                 recorded[number] = lineage.parent if lineage.elite else None
         return {recorded.get(number) for number in slots}

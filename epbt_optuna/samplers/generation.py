@@ -42,7 +42,7 @@ from epbt_optuna.samplers.elites import TrainedElites
 from epbt_optuna.samplers.founders import FounderGenome, Founders, without_stop
 from epbt_optuna.samplers.inherited import Inherited
 from epbt_optuna.samplers.named import NamedVariables
-from epbt_optuna.samplers.parents import parent_space, read_genome, retried_lineage
+from epbt_optuna.samplers.parents import parent_space, read_genome
 from epbt_optuna.samplers.populations import Populations
 from epbt_optuna.samplers.refusal import fail_refused
 
@@ -210,7 +210,8 @@ class GenerationSampler(Populations):
             initial_sampler.before_trial(without_stop(study), trial)
         self._founders.warn_of_unused(study, trial)
         lineage = Lineage(trial.number, generation)
-        if (retried := retried_lineage(trial, identity)) is not None:
+        retried = Lineage.readable(trial.number, trial.system_attrs, identity)
+        if retried is not None:  # Optuna copied the record of the trial that this one runs again
             lineage = replace(retried, generation=generation)
         else:
             lineage = choose_in_time(partial(self._select, study, trial, identity, lineage))

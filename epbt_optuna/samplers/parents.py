@@ -6,13 +6,12 @@ from optuna import Study
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
-from epbt_optuna._internal.attrs import LINEAGE, AttrError, pass_over
-from epbt_optuna._internal.identity import StudyIdentity
+from epbt_optuna._internal.attrs import LINEAGE
 from epbt_optuna._internal.optuna import kept_with, read_system_attrs, read_trial
 from epbt_optuna.genome import Genome
 from epbt_optuna.population import Lineage
 
-__all__ = ["ParentSpace", "parent_space", "read_existing", "read_genome", "retried_lineage"]
+__all__ = ["ParentSpace", "parent_space", "read_existing", "read_genome"]
 
 
 class ParentSpace(dict[str, BaseDistribution]):
@@ -33,15 +32,6 @@ class ParentSpace(dict[str, BaseDistribution]):
         )
         self.lineage = lineage
         self.parent = parent
-
-
-def retried_lineage(trial: FrozenTrial, identity: StudyIdentity) -> Lineage | None:
-    """Return the lineage of the trial that this one runs again: Optuna copied its record."""
-    try:
-        return Lineage.recorded(trial.number, trial.system_attrs, identity)
-    except AttrError as error:
-        pass_over(str(error))
-        return None
 
 
 def parent_space(study: Study, trial: FrozenTrial) -> ParentSpace | None:

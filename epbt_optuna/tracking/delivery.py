@@ -28,15 +28,11 @@ from epbt_optuna._internal.optuna import read_trial
 from epbt_optuna._internal.text import get_logger
 from epbt_optuna.checkpoints.records import CheckpointError
 from epbt_optuna.checkpoints.reports import reports_of
-from epbt_optuna.population import Generations
+from epbt_optuna.population import Generations, Lineage
 from epbt_optuna.tracking.experiment import Destination, Experiment
 from epbt_optuna.tracking.models import MODEL_TAG, PARENT_MODEL_TAG, bring_model, link_model
 from epbt_optuna.tracking.parent import NOTE, ParentRun, child_note
-from epbt_optuna.tracking.runs import (
-    TrialRun,
-    lineage_of,
-    started,
-)
+from epbt_optuna.tracking.runs import TrialRun, started
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -211,14 +207,17 @@ class Delivery:
             for tag in changed.items():
                 self._client.set_tag(child.run_id, *tag)
 
+    def _lineage_of(self, trial: FrozenTrial) -> Lineage | None:
+        return Lineage.readable(trial.number, trial.system_attrs, self.experiment.identity)
+
     def _parent_of(self, trial: FrozenTrial) -> int:
         """Return the trial whose weights this one inherited; -1, which is none, where nobody is."""
-        lineage = lineage_of(trial, self.experiment.identity)
+        lineage = self._lineage_of(trial)
         return -1 if lineage is None or lineage.parent is None else lineage.parent
 
     def _note(self, trial: FrozenTrial, parent: _Child | None) -> dict[str, str]:
         """Return a trial's note as a tag; none where no sampler of ours has bred it."""
-        if lineage_of(trial, self.experiment.identity) is None:
+        if self._lineage_of(trial) is None:
             return {}
         number = self._parent_of(trial)
         of = None if number < 0 else read_trial(self._study, number)

@@ -26,7 +26,6 @@ __all__ = [
     "TrialRun",
     "fitted",
     "leave_out",
-    "lineage_of",
     "milliseconds",
     "started",
     "text_of",
@@ -99,22 +98,13 @@ class TrialRun(NamedTuple):
         said = {k: v for k, v in trial.user_attrs.items() if not _is_number(v)}
         notes = texts("user attr", said, text_of)
         notes = {user_key(k, keeps_case=keeps_case): text for k, text in notes.items()}
-        lineage = lineage_of(trial, identity)
+        lineage = Lineage.readable(trial.number, trial.system_attrs, identity)
         parent = None if lineage is None else lineage.parent
         if reports is None:
             reports = [Report(*report) for report in sorted(trial.intermediate_values.items())]
         tags = _tags(trial, generations, identity, lineage)
         values = _values(trial, reports, start, end, keeps_case=keeps_case)
         return cls(name, status, start, end, parent, params, tags, notes, values)
-
-
-def lineage_of(trial: FrozenTrial, identity: StudyIdentity) -> Lineage | None:
-    """Return where a trial comes from; None, and one line in the log, where that is damaged."""
-    try:
-        return Lineage.recorded(trial.number, trial.system_attrs, identity)
-    except AttrError as error:
-        pass_over(str(error))
-        return None
 
 
 def started(trial: FrozenTrial) -> str:
