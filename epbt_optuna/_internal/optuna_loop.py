@@ -20,25 +20,28 @@ from epbt_optuna._internal.optuna import backend_of, make_room
 
 __all__ = [
     "ask_again",
+    "check_not_optimizing",
     "fail_lost_trial",
     "fail_stale",
+    "forget_stop",
     "has_heartbeat",
     "heartbeat",
     "heartbeat_interval",
-    "is_optimizing",
     "log_completed",
     "optimizing",
     "reopen_trial",
     "see_new_trials",
-    "set_stop",
     "stop_requested",
     "tell",
 ]
 
 
-def is_optimizing(study: Study) -> bool:
-    """Return whether this thread runs an objective or a callback of `study`."""
-    return study._thread_local.in_optimize_loop
+def check_not_optimizing(study: Study) -> None:
+    """Raise a RuntimeError if this thread runs an objective or a callback of `study`."""
+    if study._thread_local.in_optimize_loop:
+        raise RuntimeError(
+            "`optimize` must not be called by an objective or a callback of the same study."
+        )
 
 
 def log_completed(study: Study, trial: FrozenTrial) -> None:
@@ -62,9 +65,9 @@ def stop_requested(study: Study) -> bool:
     return study._stop_flag
 
 
-def set_stop(study: Study, value: bool) -> None:
-    """Set, or forget, that `study.stop()` was called."""
-    study._stop_flag = value
+def forget_stop(study: Study) -> None:
+    """Let a run begin in which `study.stop()` has not been called yet."""
+    study._stop_flag = False
 
 
 def see_new_trials(study: Study) -> None:

@@ -24,7 +24,7 @@ from epbt_optuna.operators import (
 )
 from epbt_optuna.population import Generations
 from epbt_optuna.samplers.generation import GenerationSampler
-from epbt_optuna.samplers.wrappers import check_study, generation_sampler
+from epbt_optuna.samplers.wrappers import check_study, required_sampler
 
 __all__ = ["EPBTSampler", "PBTSampler", "ask_generation"]
 
@@ -206,12 +206,7 @@ def ask_generation(
         ValueError: The study is not one that its sampler can go on with; no trial is asked.
         Exception: What an operator or a sampler raises; the trials asked so far are failed.
     """
-    sampler = generation_sampler(study.sampler)
-    if sampler is None:
-        raise TypeError(
-            "`study.sampler` must be an EPBTSampler or a PBTSampler but got "
-            f"{type(study.sampler).__name__}."
-        )
+    sampler = required_sampler(study)
     check_study(study)
     trials: list[Trial] = []
     try:
