@@ -7,11 +7,11 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.trial import FrozenTrial
 
 from epbt_optuna._internal.attrs import LINEAGE
-from epbt_optuna._internal.optuna import kept_with, read_system_attrs, read_trial
+from epbt_optuna._internal.optuna import kept_with, read_existing, read_system_attrs
 from epbt_optuna.genome import Genome
 from epbt_optuna.population import Lineage
 
-__all__ = ["ParentSpace", "parent_space", "read_existing", "read_genome"]
+__all__ = ["ParentSpace", "parent_space", "read_genome"]
 
 
 class ParentSpace(dict[str, BaseDistribution]):
@@ -50,15 +50,3 @@ def read_genome(study: Study, number: int) -> Genome:
     """Return the genome of a trial."""
     trial = read_existing(study, number)
     return Genome(trial.params, trial.distributions)
-
-
-def read_existing(study: Study, number: int) -> FrozenTrial:
-    """Return a trial that must be there.
-
-    Raises:
-        ValueError: It is not.
-    """
-    trial = read_trial(study, number)
-    if trial is None:
-        raise ValueError(f"Trial {number} does not exist in study {study.study_name!r}.")
-    return trial

@@ -10,10 +10,10 @@ from optuna.samplers import BaseGASampler
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.checks import check_integer, check_one_objective
+from epbt_optuna._internal.optuna import read_existing
 from epbt_optuna._internal.per_study import PerStudy
 from epbt_optuna.evolution import Evolution
 from epbt_optuna.population import Generations, Population, PopulationHistory
-from epbt_optuna.samplers.parents import read_existing
 
 __all__ = ["Populations"]
 
