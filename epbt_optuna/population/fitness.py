@@ -73,7 +73,8 @@ class SmoothedFitness:
             number = self._parent_of(parent)
         fitness = None if number is None else self.known[number]
         for ancestor in reversed(unknown):
-            fitness = self._mixed(raw_fitness(ancestor, self.direction), fitness)
+            own = raw_fitness(ancestor.values[0], self.direction)
+            fitness = self._mixed(own, fitness)
             self.known[ancestor.number] = fitness
         return fitness
 
