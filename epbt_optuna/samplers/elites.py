@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import is_enqueued, read_trial
-from epbt_optuna._internal.per_study import PerStudy
+from epbt_optuna._internal.per_study import PerStudy, empty_dict
 from epbt_optuna.population import Generations, Lineage, Population
 
 __all__ = ["TrainedElites"]
@@ -32,7 +32,7 @@ class TrainedElites:
         self._generations = generations
         # Whom each slot continues that has recorded it, None for nobody: a record never changes.
         # Threads may note the same ones at a time.
-        self._recorded = PerStudy(_nothing)
+        self._recorded: PerStudy[dict[int, int | None]] = PerStudy(empty_dict)
 
     def continued(
         self,
@@ -74,7 +74,3 @@ class TrainedElites:
             if lineage is not None:
                 recorded[number] = lineage.parent if lineage.elite else None
         return {recorded.get(number) for number in slots}
-
-
-def _nothing(_: Study) -> dict[int, int | None]:
-    return {}
