@@ -10,7 +10,7 @@ from optuna import Study
 from epbt_optuna.lineage.generations import GenerationSummary, summarize_generations
 from epbt_optuna.lineage.history import History
 
-__all__ = ["GENERATION_COLUMNS", "facts", "format_number", "generation_rows"]
+__all__ = ["GENERATION_COLUMNS", "format_number", "generation_rows", "study_rows"]
 
 GENERATION_COLUMNS = (
     "gen", "trials", "pruned", "failed", "best", "mean", "median", "worst", "diversity", "reports",
@@ -21,8 +21,8 @@ GENERATION_COLUMNS = (
 _WORDS = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
 
 
-def facts(study: Study) -> list[tuple[str, str]]:
-    """Return what there is to say of a study as a whole: pairs of a name and a text.
+def study_rows(study: Study) -> list[tuple[str, str]]:
+    """Return a row for each thing there is to say of a study as a whole: its name, and a text.
 
     Raises:
         ValueError: The study is empty, or no sampler of ours has asked a trial in it.
@@ -54,7 +54,7 @@ def generation_rows(study: Study) -> list[tuple[str, ...]]:
     """Return a row for each generation that has begun: `GENERATION_COLUMNS`, as texts.
 
     Raises:
-        ValueError: As for `facts`.
+        ValueError: As for `study_rows`.
     """
     return [_row(summary) for summary in summarize_generations(study)]
 
