@@ -17,13 +17,12 @@ from epbt_optuna.checkpoints.archives import check_packable, pack, vacant
 from epbt_optuna.checkpoints.garbage import Collector, Garbage, check_keep
 from epbt_optuna.checkpoints.inheritance import inherit_by, record_saved_by
 from epbt_optuna.checkpoints.mixed import averaging_by
-from epbt_optuna.checkpoints.records import CheckpointError
 from epbt_optuna.checkpoints.retention import Keep
 from epbt_optuna.checkpoints.running import AnyTrial, can_save
 from epbt_optuna.checkpoints.stores import Place, artifacts_in
 from epbt_optuna.checkpoints.verified import RecordedArtifacts
 
-__all__ = ["CheckpointError", "CheckpointStore"]
+__all__ = ["CheckpointStore"]
 
 _GRACE = 3600.0  # seconds
 
