@@ -91,7 +91,7 @@ class Collector:
         return [*garbage, *leftovers]
 
     def collect(self, study: Study, keep: Keep, grace: float) -> list[int]:
-        """Remove that, and return the numbers of the trials whose checkpoints were removed.
+        """Remove what `find` returns; return the numbers of the trials whose checkpoints it was.
 
         Raises:
             As `find`.

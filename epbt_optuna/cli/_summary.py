@@ -16,7 +16,7 @@ _EXPENDABLE = ("worst", "mean", "trial", "reports", "pruned", "failed", "diversi
 
 
 def print_summary(study: Study) -> None:
-    """Print it.
+    """Print a study in brief, and a row for each generation.
 
     Raises:
         ValueError: The study is empty, or no sampler of ours has asked a trial in it.
@@ -26,7 +26,7 @@ def print_summary(study: Study) -> None:
 
 
 def summary_of(study: Study, terminal: Console, height: int | None = None) -> Group:
-    """Return what is printed.
+    """Return what `print_summary` prints.
 
     Args:
         study: The study.
