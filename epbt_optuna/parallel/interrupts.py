@@ -67,10 +67,9 @@ class _Presses:
     """
 
     def __init__(self) -> None:
-        self._ours, theirs = socket.socketpair()
-        self._written = theirs
+        self._ours, self._written = socket.socketpair()
         self._written.setblocking(False)
-        self._previous = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+        self._previous = signal.set_wakeup_fd(self._written.fileno(), warn_on_full_buffer=False)
         self._thread = threading.Thread(target=self._count, daemon=True)
         self._thread.start()
 
