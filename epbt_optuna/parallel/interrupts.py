@@ -44,7 +44,7 @@ class Interrupts:
     @contextmanager
     def let_through(self) -> Iterator[None]:
         """Raise KeyboardInterrupt here: at once if one was held back, else when it comes."""
-        self._let_through = True
+        self._let_through = True  # first: what comes between the two is raised by the handler
         try:
             if self._held_back:
                 raise KeyboardInterrupt
