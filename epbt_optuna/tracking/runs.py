@@ -77,7 +77,7 @@ class TrialRun(NamedTuple):
         trial: FrozenTrial,
         generations: Generations | None,
         identity: StudyIdentity,
-        reports: Sequence[Report] | None = None,
+        reports: Sequence[Report],
         *,
         keeps_case: bool = True,
     ) -> TrialRun:
@@ -87,7 +87,7 @@ class TrialRun(NamedTuple):
             trial: The trial.
             generations: Its study's arithmetic, if it has one.
             identity: Its study's identity.
-            reports: What was reported of its network, see `reports_of`. Default: by this trial.
+            reports: What was reported of its network, see `reports_of`.
             keeps_case: Whether MLflow's database tells names apart that differ in case only.
         """
         start = milliseconds(trial.datetime_start or trial.datetime_complete)
@@ -100,8 +100,6 @@ class TrialRun(NamedTuple):
         notes = {user_key(k, keeps_case=keeps_case): text for k, text in notes.items()}
         lineage = Lineage.readable(trial.number, trial.system_attrs, identity)
         parent = None if lineage is None else lineage.parent
-        if reports is None:
-            reports = [Report(*report) for report in sorted(trial.intermediate_values.items())]
         tags = _tags(trial, generations, identity, lineage)
         values = _values(trial, reports, start, end, keeps_case=keeps_case)
         return cls(name, status, start, end, parent, params, tags, notes, values)

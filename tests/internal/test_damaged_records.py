@@ -122,7 +122,7 @@ def track(study: optuna.Study, _: CheckpointStore) -> None:
     generations, identity = Generations.recorded(study), StudyIdentity.of(study)
     for trial in study.trials:
         if trial.state.is_finished():
-            TrialRun.of(trial, generations, identity)
+            TrialRun.of(trial, generations, identity, reports=())
 
 
 def go_on(study: optuna.Study, checkpoints: CheckpointStore) -> None:
