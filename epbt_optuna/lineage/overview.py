@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from typing import Any
 
 from optuna import Study
 
 from epbt_optuna.lineage.generations import GenerationSummary, summarize_generations
 from epbt_optuna.lineage.history import History
 
-__all__ = ["GENERATION_COLUMNS", "format_number", "generation_rows", "study_rows"]
+__all__ = ["GENERATION_COLUMNS", "format_number", "format_param", "generation_rows", "study_rows"]
 
 GENERATION_COLUMNS = (
     "gen", "trials", "pruned", "failed", "best", "mean", "median", "worst", "diversity", "reports",
@@ -64,6 +65,11 @@ def format_number(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.4g}"
 
 
+def format_param(value: Any) -> str:
+    """Return a hyperparameter's value as it is shown."""
+    return format_number(value) if isinstance(value, float) else str(value)
+
+
 def _row(summary: GenerationSummary) -> tuple[str, ...]:
     n_trials = summary.n_complete + summary.n_pruned + summary.n_failed + summary.n_unfinished
     return (
@@ -92,10 +98,7 @@ def _best(history: History) -> list[tuple[str, str]]:
     best = history.best
     if best is None:
         return [("best", "none: no trial is complete and feasible")]
-    params = ", ".join(
-        f"{name}={format_number(value) if isinstance(value, float) else value}"
-        for name, value in best.params.items()
-    )
+    params = ", ".join(f"{name}={format_param(value)}" for name, value in best.params.items())
     generation = history.generations.of(best.number)
     return [
         (

@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.attrs import AttrError, pass_over
 from epbt_optuna.lineage import GenerationSummary, Schedule, summarize_generations
-from epbt_optuna.lineage.overview import format_number
+from epbt_optuna.lineage.overview import format_number, format_param
 from epbt_optuna.population import Generations
 from epbt_optuna.samplers.wrappers import generation_sampler
 from epbt_optuna.tracking.dashboard import HEADING, plain, study_list
@@ -175,7 +175,7 @@ def child_note(trial: FrozenTrial, parent: FrozenTrial | None, experiment: str, 
     whose = _link(whose, experiment, run_id) if run_id else whose
     value = f" ({format_number(parent.values[0])})" if parent.values else ""
     changes = [
-        f"{plain(name)} {_shown(parent.params[name])} → {_shown(own)}"
+        f"{plain(name)} {plain(format_param(parent.params[name]))} → {plain(format_param(own))}"
         for name, own in trial.params.items()
         if name in parent.params and parent.params[name] != own
     ]
@@ -186,10 +186,6 @@ def child_note(trial: FrozenTrial, parent: FrozenTrial | None, experiment: str, 
 
 def _link(text: str, experiment: str, run_id: str) -> str:
     return f"[{text}](#{page_of(experiment, run_id)})"
-
-
-def _shown(value: Any) -> str:
-    return format_number(value) if isinstance(value, float) else plain(str(value))
 
 
 def _settings(study: Study, generations: Generations | None) -> dict[str, str]:
