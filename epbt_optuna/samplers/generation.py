@@ -100,7 +100,7 @@ class GenerationSampler(Populations):
             "feasible": self._breeding.feasible,
             "initial_sampler": self._founders.initial_sampler,
             "search_space": self._founders.search_space or None,
-            "inherited": tuple(self._inherited.names) or None,
+            "inherited": tuple(sorted(self._inherited.names)) or None,
             "seed": sum(word << 32 * i for i, word in enumerate(self._seed_words)),
         }
 
@@ -202,7 +202,8 @@ class GenerationSampler(Populations):
         check_one_objective(self, study)
         study_attrs = read_study_attrs(study)
         identity = StudyIdentity.drawn(study, trial.number, study_attrs)
-        if identity is not self._recorded_in:  # the same one: no attr of the study has changed
+        # The same one: no attr of the study has changed. Of two threads both may record, the same.
+        if identity is not self._recorded_in:
             self._generations.record(study, study_attrs)
             self._recorded_in = identity
         generation = self._generations.of(trial.number)
