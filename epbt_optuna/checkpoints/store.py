@@ -226,9 +226,9 @@ class CheckpointStore:
             ValueError: `destination` exists.
             CheckpointError: The trial saved no checkpoint, or it is missing or damaged.
         """
-        return self._artifacts.restore_files(
-            record_saved_by(trial), vacant(destination), type(self)
-        )
+        record, target = record_saved_by(trial), vacant(destination)
+        # The class as the owner: it lives as long as the process.
+        return self._artifacts.restore_files(record, target, type(self))
 
     @overload
     def collect(
