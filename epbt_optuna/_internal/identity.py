@@ -103,7 +103,7 @@ class StudyIdentity:
 
     @classmethod
     def branch_off(cls, study: Study, token: str, n_trials: int, copied: Iterable[int]) -> None:
-        """Make a study that looks the same as another one from inside a study of its own.
+        """Give a study a token of its own, where it looks like another study from inside.
 
         All tokens that it has are lent from now on.
 

@@ -74,8 +74,8 @@ def see_new_trials(study: Study) -> None:
     """Let samplers that this thread calls see the trials of now.
 
     Optuna keeps a list of all trials for each thread from the first time that a sampler wants it
-    until the thread asks or tells. A worker never asks, and `after_trial` is called behind tell's
-    reset: without this one, a list made there would be the next trial's, and all later ones'.
+    until the thread asks or tells. A worker never asks, and when it tells, `after_trial` is called
+    after the list was dropped: one that is made there would serve all later trials.
     """
     study._thread_local.cached_all_trials = None
 

@@ -72,8 +72,8 @@ def progress_in(optimizer: Optimizer, group: Mapping[str, Any]) -> set[str]:
 
     Prodigy's estimate `d` and the counters of schedule-free optimizers are such.
     """
-    # Names that torch has for hyperparameters are that everywhere, where a constructor renames them
-    # too, but for Adafactor's `d`, which is what Prodigy and D-Adaptation estimate as they train.
+    # What torch calls a hyperparameter is one in every optimizer, also where a constructor renames
+    # its argument. But `d`, Adafactor's, is what Prodigy and D-Adaptation estimate as they train.
     torchs = set().union(*(_signature(cls) for cls in _classes() if _is_torchs(cls))) - {"d"}
     return (group.keys() & optimizer.defaults.keys()) - _arguments(type(optimizer)) - torchs
 

@@ -161,11 +161,11 @@ class GenerationSampler(Populations):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Return what Optuna did not take from `sample_relative`, or draw what was not there.
+        """Return the genome's value of a variable, or draw one that it lacks.
 
-        Of the genome those are categories, founders' variables, and points of a grid that Optuna
-        takes for none. Not there are variables that no parent has: a founder's, or those of a
-        space that has changed.
+        Optuna asks here for what it did not take from `sample_relative`: categories, founders'
+        variables, and values that it takes to be off the grid. A genome lacks what no parent has:
+        a founder's variables, or those of a space that has changed.
         """
         check_one_objective(self, study)
         if (genome := kept_with(trial, "genome", _NOT_SAMPLED)) is _NOT_SAMPLED:

@@ -5,10 +5,10 @@ kill, an outage or a dropped number costs nothing that cannot be found out again
 
 A trial belongs to the process that ran it, which creates its run without asking. When that is a
 while ago, or was tried before, anybody may deliver it, and looks first. Between looking and
-creating another process may create the same run. Therefore who delivered what may be another's
-looks again afterwards: of two who did both, the later one sees both runs. Of several runs of one
-trial the one with the lowest id stays: all who look agree on it, so they never delete both. A run
-is terminated last, so one that is not was cut short, and gets what it lacks.
+creating another process may create the same run. So a process that has delivered what another may
+have delivered too looks again afterwards: of two, the later one sees both runs. Of several runs of
+one trial the one with the lowest id stays: all who look agree on it, so they never delete both. A
+run is terminated last, so one that is not was cut short, and gets what it lacks.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ class Delivery:
 
         Args:
             number: The trial's.
-            is_first_try: Whether this process has surely not tried it since it, or anybody, looked.
-            is_listed: Whether `missing` has just looked what is there.
+            is_first_try: False after a try that failed: it may have created the run.
+            is_listed: Whether `missing` has just listed the runs that are there.
         """
         trial = read_trial(self._study, number)
         is_whole = number in self._children and self._children[number].is_whole
