@@ -184,7 +184,7 @@ class Schedule:
         """Return the schedule as JSON; `from_json` gives back an equal one.
 
         Raises:
-            TypeError: A category is neither None, a boolean, a number nor a string.
+            TypeError: A category is neither None, a boolean, number or string, nor a list or dict.
         """
         steps = [
             {
