@@ -10,7 +10,7 @@ from typing import Any, Literal, overload
 from optuna import Study, Trial
 from optuna.trial import FrozenTrial
 
-from epbt_optuna._internal.checks import check_number
+from epbt_optuna._internal.checks import check_boolean, check_number
 from epbt_optuna._internal.extras import needs
 from epbt_optuna._internal.paths import AnyPath, local_path
 from epbt_optuna.checkpoints.archives import check_packable, pack, vacant
@@ -78,12 +78,13 @@ class CheckpointStore:
                 it, but if the trial is cut off and retried, the retry does.
 
         Raises:
-            TypeError: `trial` is no trial of an objective; or the state holds something that could
-                not be read back safely, or not as it is, and the message names its key. Nothing
-                is written then.
+            TypeError: `trial` is no trial of an objective, or `final` is neither True nor False; or
+                the state holds something that could not be read back safely, or not as it is, and
+                the message names its key. Nothing is written then.
             ValueError: A tensor has no data.
             CheckpointError: The bytes could not be stored, or the trial has ended.
         """
+        check_boolean("final", final)
         if not can_save(trial):
             return
         with needs("torch", "`CheckpointStore.save`"):
@@ -108,10 +109,11 @@ class CheckpointStore:
             final: As for `save`.
 
         Raises:
-            TypeError: `trial` is no trial of an objective.
+            TypeError: As for `save`, of `trial` and `final`.
             ValueError: There is no such file or folder, or it holds sockets or the like.
             CheckpointError: The bytes could not be stored, or the trial has ended.
         """
+        check_boolean("final", final)
         if not can_save(trial):
             return
         source = local_path("path", path)
