@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import networkx
 from optuna import Study
 
 from epbt_optuna.cli._console import Row, console, fitted_table
@@ -58,8 +57,7 @@ class _Forest:
         for child in sorted(weights):
             children[weights[child]].append(child)
         n_descendants = dict.fromkeys(graph, 0)
-        tree = networkx.DiGraph((parent, child) for child, parent in weights.items())
-        for parent in reversed(list(networkx.topological_sort(tree))):
+        for parent in reversed(children):  # children come after their parents
             n_descendants[parent] = sum(1 + n_descendants[child] for child in children[parent])
         return cls(dict(graph.nodes(data=True)), weights, mates, children, n_descendants)
 
