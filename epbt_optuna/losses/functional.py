@@ -172,7 +172,7 @@ def _fused(
     return fused_loss(logits, label, found, dim, n_kept)
 
 
-# Of θ that live, and are the same from batch to batch.
+# As long as a θ lives: it is the same one from batch to batch.
 _OF_MEMBERS: MutableMapping[Tensor, dict[tuple[Any, ...], Cubics[Tensor]]] = WeakIdKeyDictionary()
 
 

@@ -90,8 +90,6 @@ class Delivery:
         self.parent.begin()
         self._has_warned = False  # of a copy
 
-    # Trials
-
     def deliver(self, number: int, *, is_first_try: bool, is_listed: bool) -> None:
         """Bring one finished trial.
 
