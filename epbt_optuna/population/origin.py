@@ -66,7 +66,7 @@ class Lineage:
     ) -> Lineage | None:
         """Return what `recorded` does; None, and one line in the log, where that would raise.
 
-        For those that no weights depend on: who inherits by the record is told by an error.
+        For whoever can do without it. Who inherits weights by the record is told by an error.
         """
         try:
             return cls.recorded(number, system_attrs, identity)
