@@ -2,7 +2,7 @@
 
 What can be typed is in `_looking` and `_changing`; what it does is in the modules beside, one for
 each command, which are imported when it runs: `epbt --help` need not wait for Optuna. Reading
-commands never write to a storage. What a user got wrong is one sentence on standard error, and
+commands never write to a storage. What a user got wrong is one line on standard error, and
 exit code 1 (2: the command line itself).
 """
 
@@ -20,23 +20,23 @@ from epbt_optuna.cli._looking import export_schedule, lineage, plot, summary, wa
 __all__ = ["main"]
 
 
-class _Sentences(click.Group):
-    """A group whose commands end in a sentence, not in a traceback, where input was bad."""
+class _OneLineErrors(click.Group):
+    """A group whose commands end in one line, not in a traceback, where input was bad."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)
         except Exception as error:
-            from epbt_optuna.cli._errors import sentence
+            from epbt_optuna.cli._errors import message_for
 
-            if (message := sentence(error)) is None:
+            if (message := message_for(error)) is None:
                 raise
             raise click.ClickException(printable(message)) from error
 
 
 @click.group(
-    cls=_Sentences,
+    cls=_OneLineErrors,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=examples(
         "epbt summary sqlite:///epbt.db",

@@ -18,7 +18,7 @@ __all__ = ["SmoothedFitness"]
 
 @dataclass(frozen=True)
 class SmoothedFitness:
-    """A fitness in which an individual's parent counts: one lucky evaluation does not crown.
+    """A fitness in which an individual's parent counts: one lucky evaluation does not decide.
 
     An individual's smoothed fitness is (1 − β)·value + β·(its parent's smoothed fitness), so that
     the grandparent has β² and so on. A founder's is its value, and so is that of an individual
@@ -66,7 +66,7 @@ class SmoothedFitness:
         number = self._parent_of(trial)
         while number is not None and number not in self.known:
             parent = self.read(number)
-            if parent is None or parent.state != TrialState.COMPLETE:  # a record that lies
+            if parent is None or parent.state != TrialState.COMPLETE:  # a wrong record
                 number = None
                 break
             unknown.append(parent)

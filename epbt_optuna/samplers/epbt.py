@@ -60,7 +60,7 @@ class EPBTSampler(GenerationSampler):
             workers that wait for nobody an elite may be continued twice. One that is pruned or
             fails is lost, as any trial is. Default: the paper, whose elites stand still.
         fitness_smoothing: β, in [0, 1). Parents and elites are selected by (1 − β)·value + β·(the
-            parent's smoothed value), so that one lucky evaluation does not crown;
+            parent's smoothed value), so that one lucky evaluation does not decide;
             `sampler.fittest(study)` is the winner by it. A founder's is its value, and so is that
             of an individual where either is not finite. Default: 0, the paper.
         feasible: A predicate on params, such as `functools.partial(is_trainable, n_classes=10)`:
