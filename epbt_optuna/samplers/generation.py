@@ -202,7 +202,8 @@ class GenerationSampler(Populations):
         check_one_objective(self, study)
         study_attrs = read_study_attrs(study)
         identity = StudyIdentity.drawn(study, trial.number, study_attrs)
-        # The same one: no attr of the study has changed. Of two threads both may record, the same.
+        # The same object where no attr of the study has changed. Two threads may both record here,
+        # and then write the same.
         if identity is not self._recorded_in:
             self._generations.record(study, study_attrs)
             self._recorded_in = identity
