@@ -19,9 +19,9 @@ from epbt_optuna.checkpoints.arrays import array_as_tensor, is_plain_dtype
 from epbt_optuna.checkpoints.memory import Block
 from epbt_optuna.checkpoints.paths import KeyPath, shown
 
-__all__ = ["blocks_in"]
+__all__ = ["DEEPEST", "blocks_in"]
 
-_DEEPEST = 100  # levels: Python's pickler is recursive, and takes a few hundred
+DEEPEST = 100  # levels: Python's pickler is recursive, and takes a few hundred
 _LIMIT = 2**2039  # integers from here on are written by an opcode that torch does not read
 _OF_TORCH = (torch.Size, torch.dtype, torch.device, torch.layout, torch.qscheme)
 _SIMPLE = frozenset((bool, float, complex, str, bytes, type(None), *_OF_TORCH))
@@ -71,8 +71,8 @@ class _Walk:
         elif id(value) in self._open:
             raise TypeError(f"`{shown(path)}` must not hold itself: a state is a tree.")
         elif id(value) not in self._seen:
-            if depth > _DEEPEST:
-                raise TypeError(f"`{shown(path)}` must lie at most {_DEEPEST} levels deep.")
+            if depth > DEEPEST:
+                raise TypeError(f"`{shown(path)}` must lie at most {DEEPEST} levels deep.")
             self._seen.add(id(value))
             self._open.add(id(value))
             self._visit_once(value, path, depth + 1)
@@ -104,8 +104,8 @@ class _Walk:
     def _visit_key(self, key: Any, path: KeyPath, depth: int) -> None:
         """Check a key: tensors are none, for they are equal to themselves alone."""
         if type(key) is tuple:
-            if depth > _DEEPEST:
-                raise TypeError(f"`{shown(path)}` must lie at most {_DEEPEST} levels deep.")
+            if depth > DEEPEST:
+                raise TypeError(f"`{shown(path)}` must lie at most {DEEPEST} levels deep.")
             for item in key:
                 self._visit_key(item, path.within("an item"), depth + 1)
         elif type(key) in _SIMPLE or type(key) is int or isinstance(key, np.generic | np.dtype):

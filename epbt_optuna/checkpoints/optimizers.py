@@ -64,7 +64,7 @@ def find_mismatch(optimizer: Optimizer, state: Mapping[str, Any]) -> str | None:
 
 def is_torchs(optimizer: Optimizer) -> bool:
     """Tell whether this is one of torch's optimizers, or of a subclass of one."""
-    return any(_is_defined_by_torch(base) for base in type(optimizer).__mro__)
+    return any(_is_torchs(base) for base in type(optimizer).__mro__)
 
 
 def progress_in(optimizer: Optimizer, group: Mapping[str, Any]) -> set[str]:
@@ -72,9 +72,9 @@ def progress_in(optimizer: Optimizer, group: Mapping[str, Any]) -> set[str]:
 
     Prodigy's estimate `d` and the counters of schedule-free optimizers are such.
     """
-    # What torch calls a hyperparameter is one in every optimizer, also where a constructor renames
-    # its argument. But `d`, Adafactor's, is what Prodigy and D-Adaptation estimate as they train.
-    torchs = set().union(*map(_signature, filter(_is_defined_by_torch, _classes()))) - {"d"}
+    # Names that torch has for hyperparameters are that everywhere, where a constructor renames them
+    # too, but for Adafactor's `d`, which is what Prodigy and D-Adaptation estimate as they train.
+    torchs = set().union(*(_signature(cls) for cls in _classes() if _is_torchs(cls))) - {"d"}
     return (group.keys() & optimizer.defaults.keys()) - _arguments(type(optimizer)) - torchs
 
 
@@ -100,7 +100,7 @@ def _is_same_class(
     return not missing and not foreign
 
 
-def _is_defined_by_torch(cls: type) -> bool:
+def _is_torchs(cls: type) -> bool:
     return cls.__module__.startswith("torch.optim") and cls is not Optimizer
 
 

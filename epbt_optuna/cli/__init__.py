@@ -28,9 +28,9 @@ class _OneLineErrors(click.Group):
         try:
             return super().invoke(ctx)
         except Exception as error:
-            from epbt_optuna.cli._errors import message_for
+            from epbt_optuna.cli._errors import sentence
 
-            if (message := message_for(error)) is None:
+            if (message := sentence(error)) is None:
                 raise
             raise click.ClickException(printable(message)) from error
 

@@ -1,17 +1,17 @@
-"""What a user got wrong, or a machine does not have, as one line; bugs stay bugs."""
+"""What a user got wrong, or a machine does not have, as a sentence; bugs stay bugs."""
 
 from __future__ import annotations
 
 import sys
 
-__all__ = ["first_line", "message_for"]
+__all__ = ["first_line", "sentence"]
 
 
-def message_for(error: Exception) -> str | None:
+def sentence(error: Exception) -> str | None:
     """Return what to tell the user of an error that bad input, a disk or a network caused.
 
     Returns:
-        The message; None if the error is a bug or click's own.
+        The sentence; None if the error is a bug or click's own.
     """
     from optuna.exceptions import OptunaError
     from sqlalchemy.exc import SQLAlchemyError

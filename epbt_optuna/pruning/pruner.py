@@ -16,7 +16,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from epbt_optuna._internal.checks import check_integer, check_probability
+from epbt_optuna._internal.checks import check_integer, check_number
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import read_trial
 from epbt_optuna._internal.per_study import PerStudy, empty_dict
@@ -132,7 +132,9 @@ class EPBTPruner(BasePruner):
         min_survivors: int = 2,
         sampler: BaseSampler | None = None,
     ) -> None:
-        check_probability("min_offspring", min_offspring)
+        check_number("min_offspring", min_offspring, at_least=0)
+        if min_offspring > 1:
+            raise ValueError(f"`min_offspring` must be at most 1 but got {min_offspring}.")
         check_integer("n_warmup_steps", n_warmup_steps, at_least=0)
         check_integer("n_min_trials", n_min_trials, at_least=1)
         check_integer("min_survivors", min_survivors, at_least=1)

@@ -24,12 +24,12 @@ T = TypeVar("T")
         (
             lambda: EPBTPruner(min_offspring=-0.1),
             ValueError,
-            "`min_offspring` must be in [0, 1] but got -0.1.",
+            "`min_offspring` must be at least 0 but got -0.1.",
         ),
         (
             lambda: EPBTPruner(min_offspring=1.5),
             ValueError,
-            "`min_offspring` must be in [0, 1] but got 1.5.",
+            "`min_offspring` must be at most 1 but got 1.5.",
         ),
         (
             lambda: EPBTPruner(min_offspring="1"),  # type: ignore[arg-type]

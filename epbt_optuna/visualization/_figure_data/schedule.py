@@ -134,9 +134,10 @@ def _value(params: Any, name: str, convert: Any) -> float | None:
 
 def _limits(distribution: NumericalDistribution, values: list[float]) -> tuple[float, float]:
     """Return the range, or more where a value is outside of it, and 5 % on both sides."""
+    is_log = distribution.log
     low = min([distribution.low, *values])
     high = max([distribution.high, *values])
-    if distribution.log:
+    if is_log:
         factor = (high / low) ** 0.05 if high > low else 2.0
         return low / factor, high * factor
     margin = 0.05 * (high - low) or 0.5 * abs(high) or 0.5
