@@ -89,7 +89,9 @@ def synchronized_once(study: Study) -> Iterator[None]:
 class _JournalFile(BaseJournalBackend):
     """A journal file as Optuna writes it, locked by `JournalLock`, synchronised where it matters.
 
-    `JournalStorage` calls it from one thread at a time.
+    `JournalStorage` reads and appends in one thread at a time. Blocks of `synchronized_once` are
+    one thread's, and another may append while the last one ends: its line is synchronised by then,
+    or together with the next one.
     """
 
     def __init__(self, path: str) -> None:

@@ -249,7 +249,8 @@ def add_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
 def settings_from(options: argparse.Namespace, **settings: Any) -> Settings:
     """Make the settings of a run; what it is made of names its folder, so that runs never mix."""
     population_size = options.population or (40 if options.paper else 21)
-    noise_known = 0.5 if options.label_noise > 0 and not options.paper else 0.0
+    # Of the parent in fitness and of the mate in weights, as recommended where labels are wrong.
+    share = 0.5 if options.label_noise > 0 and not options.paper else 0.0
     folder = options.folder / (
         f"noise-{options.label_noise:g}-{population_size}x{options.generations}"
         f"x{options.epochs}-t{options.tournament}-{'paper' if options.paper else 'recommended'}"
@@ -258,8 +259,8 @@ def settings_from(options: argparse.Namespace, **settings: Any) -> Settings:
         folder=folder,
         population_size=population_size,
         train_elites=not options.paper,
-        fitness_smoothing=noise_known,
-        mate_weight=noise_known,
+        fitness_smoothing=share,
+        mate_weight=share,
         n_generations=options.generations,
         epochs_per_generation=options.epochs,
         label_noise=options.label_noise,

@@ -29,4 +29,7 @@ def choose_in_time(choose: Callable[[], _T], clock: Callable[[], float] = time.m
         chosen = choose()
         if (seconds := clock() - began) <= CHOOSING_SECONDS / 2:
             return chosen
-        _logger.warning("Choosing a parent took %.0f s: it may have gone, so again.", seconds)
+        _logger.warning(
+            "Choosing a parent took %.0f s: it is done again, as that one may have been collected.",
+            seconds,
+        )

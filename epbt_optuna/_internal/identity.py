@@ -103,7 +103,7 @@ class StudyIdentity:
 
     @classmethod
     def branch_off(cls, study: Study, token: str, n_trials: int, copied: Iterable[int]) -> None:
-        """Make a study that looks the same as another one from inside a study of its own.
+        """Give a study a token of its own, where it looks like another study from inside.
 
         All tokens that it has are lent from now on.
 
@@ -159,6 +159,11 @@ class StudyIdentity:
         """The token that is written into new records; None for a study without any."""
         return self.own[0] if self.own else None
 
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """All tokens under which lineages are the study's, its own first."""
+        return (*self.own, *self.lent)
+
     def knows(
         self,
         record_token: str | None,
@@ -178,7 +183,14 @@ class StudyIdentity:
         numbers = {number, *retried_numbers(system_attrs)}
         if record_token is None:
             return min(numbers) < self.n_adopted and record_number in (None, *numbers)
-        return record_token in (*self.own, *self.lent) and record_number in numbers
+        return record_token in self.tokens and record_number in numbers
+
+    def wrote(self, record: Mapping[str, Any], number: int) -> bool:
+        """Return whether a record with a number and a token is of this very trial of this study.
+
+        It is not where the trial has it from the one that it retries, or from another study.
+        """
+        return record["number"] == number and record["token"] in self.tokens
 
 
 class _Latest:

@@ -29,10 +29,12 @@ __all__ = [
     "fixed_params",
     "forget_finished_trials",
     "is_enqueued",
+    "journal_of",
     "keep_with",
     "kept_with",
     "make_room",
     "make_sqlite_path_absolute",
+    "read_existing",
     "read_study_attrs",
     "read_system_attrs",
     "read_trial",
@@ -106,6 +108,18 @@ def read_trial(study: Study, number: int) -> FrozenTrial | None:
     except KeyError:
         return None
     return storage.get_trial(trial_id)
+
+
+def read_existing(study: Study, number: int) -> FrozenTrial:
+    """Return a trial that must be there.
+
+    Raises:
+        ValueError: It is not.
+    """
+    trial = read_trial(study, number)
+    if trial is None:
+        raise ValueError(f"Trial {number} does not exist in study {study.study_name!r}.")
+    return trial
 
 
 def forget_finished_trials(study: Study) -> None:

@@ -20,25 +20,28 @@ from epbt_optuna._internal.optuna import backend_of, make_room
 
 __all__ = [
     "ask_again",
+    "check_not_optimizing",
     "fail_lost_trial",
     "fail_stale",
+    "forget_stop",
     "has_heartbeat",
     "heartbeat",
     "heartbeat_interval",
-    "is_optimizing",
     "log_completed",
     "optimizing",
     "reopen_trial",
     "see_new_trials",
-    "set_stop",
     "stop_requested",
     "tell",
 ]
 
 
-def is_optimizing(study: Study) -> bool:
-    """Return whether this thread runs an objective or a callback of `study`."""
-    return study._thread_local.in_optimize_loop
+def check_not_optimizing(study: Study) -> None:
+    """Raise a RuntimeError if this thread runs an objective or a callback of `study`."""
+    if study._thread_local.in_optimize_loop:
+        raise RuntimeError(
+            "`optimize` must not be called by an objective or a callback of the same study."
+        )
 
 
 def log_completed(study: Study, trial: FrozenTrial) -> None:
@@ -62,17 +65,17 @@ def stop_requested(study: Study) -> bool:
     return study._stop_flag
 
 
-def set_stop(study: Study, value: bool) -> None:
-    """Set, or forget, that `study.stop()` was called."""
-    study._stop_flag = value
+def forget_stop(study: Study) -> None:
+    """Let a run begin in which `study.stop()` has not been called yet."""
+    study._stop_flag = False
 
 
 def see_new_trials(study: Study) -> None:
     """Let samplers that this thread calls see the trials of now.
 
     Optuna keeps a list of all trials for each thread from the first time that a sampler wants it
-    until the thread asks or tells. A worker never asks, and `after_trial` is called behind tell's
-    reset: without this one, a list made there would be the next trial's, and all later ones'.
+    until the thread asks or tells. A worker never asks, and when it tells, `after_trial` is called
+    after the list was dropped: one that is made there would serve all later trials.
     """
     study._thread_local.cached_all_trials = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from optuna import Study
 from optuna.storages import BaseStorage
@@ -13,7 +13,7 @@ from optuna.storages import BaseStorage
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import forget_finished_trials, storage_of, study_id_of
 
-__all__ = ["PerStudy"]
+__all__ = ["PerStudy", "empty_dict"]
 
 _T = TypeVar("_T")
 
@@ -60,3 +60,8 @@ class PerStudy(Generic[_T]):
 
     def __reduce__(self) -> tuple[type[PerStudy[_T]], tuple[Callable[[Study], _T]]]:
         return PerStudy, (self._make,)
+
+
+def empty_dict(_: Study) -> dict[Any, Any]:
+    """Make what is filled by whoever reads the study; picklable, as `make` must be."""
+    return {}

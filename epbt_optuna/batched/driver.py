@@ -19,6 +19,7 @@ from optuna import Study, Trial, TrialPruned
 from optuna.trial import TrialState
 
 from epbt_optuna._internal.attrs import DRIVEN, ERROR
+from epbt_optuna._internal.optuna import read_existing
 from epbt_optuna._internal.optuna_loop import fail_stale, reopen_trial, stop_requested, tell
 from epbt_optuna._internal.text import cut, get_logger
 from epbt_optuna.batched.generation import Generation
@@ -30,7 +31,6 @@ from epbt_optuna.parallel.interrupts import Interrupts
 from epbt_optuna.parallel.progress import Progress
 from epbt_optuna.parallel.queue import TrialQueue
 from epbt_optuna.parallel.worker import note
-from epbt_optuna.samplers.parents import read_existing
 
 __all__ = ["Driver", "Objective"]
 

@@ -23,13 +23,18 @@ _N_WARM_UP = 2
 
 @dataclass(frozen=True)
 class SuggestedMode:
-    """What `suggest_mode` measured."""
+    """What `suggest_mode` measured.
+
+    Attributes:
+        n_members: The number of members, P.
+        batch_seconds: Median time of one training step of all members as a batch.
+        loop_seconds: Median time of one training step of each member, one after the other.
+        device: Where they were trained.
+    """
 
     n_members: int
     batch_seconds: float
-    """Median time of one training step of all members as a batch."""
     loop_seconds: float
-    """Median time of one training step of each member, one after the other."""
     device: str
 
     @property

@@ -16,7 +16,7 @@ from epbt_optuna._internal.checks import (
     check_number,
     checked_catch,
 )
-from epbt_optuna._internal.optuna_loop import is_optimizing, optimizing, set_stop
+from epbt_optuna._internal.optuna_loop import check_not_optimizing, forget_stop, optimizing
 from epbt_optuna.batched.driver import Driver, Objective
 from epbt_optuna.batched.recovery import driving, take_up
 from epbt_optuna.checkpoints.store import CheckpointStore
@@ -24,7 +24,7 @@ from epbt_optuna.parallel.driver import Callback
 from epbt_optuna.parallel.interrupts import Interrupts
 from epbt_optuna.parallel.progress import Progress
 from epbt_optuna.parallel.queue import TrialQueue
-from epbt_optuna.samplers.wrappers import check_study, generation_sampler
+from epbt_optuna.samplers.wrappers import check_study, required_sampler
 
 __all__ = ["optimize"]
 
@@ -84,10 +84,7 @@ def optimize(
         batched.optimize(study, objective, n_generations=25, checkpoints=checkpoints)
         ```
     """
-    if is_optimizing(study):
-        raise RuntimeError(
-            "`optimize` must not be called by an objective or a callback of the same study."
-        )
+    check_not_optimizing(study)
     check_callable("objective", objective, "generation")
     check_integer("n_generations", n_generations, at_least=1)
     if checkpoints is not None and not isinstance(checkpoints, CheckpointStore):
@@ -98,15 +95,10 @@ def optimize(
         check_number("timeout", timeout, at_least=0)
     caught = checked_catch(catch)
     place = _checked_device(device)
-    sampler = generation_sampler(study.sampler)
-    if sampler is None:
-        raise TypeError(
-            "`study.sampler` must be an EPBTSampler or a PBTSampler but got "
-            f"{type(study.sampler).__name__}."
-        )
+    sampler = required_sampler(study)
     check_study(study)
     deadline = math.inf if timeout is None else time.monotonic() + timeout
-    set_stop(study, False)
+    forget_stop(study)
     with Interrupts() as interrupts, optimizing(study), driving() as record:
         left = take_up(study, sampler.generations, sampler.n_trials(n_generations))
         queue = TrialQueue(study, None, n_generations)

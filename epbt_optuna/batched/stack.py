@@ -91,11 +91,10 @@ class Stack(nn.Module):
         for name, value in kwargs.items():
             self._check_each(f"`{name}`", value)
         if self._chain is not None and len(args) == 1 and not kwargs:
-            x = args[0].value if isinstance(args[0], Each) else args[0]
-            ndim = x.ndim - isinstance(args[0], Each)
+            x, is_each = _value(args[0]), isinstance(args[0], Each)
+            ndim = x.ndim - is_each
             if ndim == 2 or (ndim > 2 and isinstance(self._chain[0], nn.Flatten)):
-                x = x if isinstance(args[0], Each) else x.expand(len(self), *x.shape)
-                return compute_chain(self._chain, x)
+                return compute_chain(self._chain, x if is_each else x.expand(len(self), *x.shape))
         tensors = {**dict(self.network.named_parameters()), **dict(self.network.named_buffers())}
         values = ([_value(arg) for arg in args], {key: _value(kwargs[key]) for key in kwargs})
         in_dims = ([_in_dim(arg) for arg in args], {key: _in_dim(kwargs[key]) for key in kwargs})

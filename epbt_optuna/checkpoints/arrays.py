@@ -1,7 +1,7 @@
 """NumPy arrays and scalars in checkpoints: written as tensors, rebuilt by functions of this module.
 
 NumPy's own way back from a pickle takes whatever a file says of an array's type and memory. These
-functions check it, so that torch may be allowed to call them for files that nobody vouches for.
+functions check it, so that torch may be allowed to call them for files of any origin.
 Their names are part of the format of checkpoints.
 """
 

@@ -78,9 +78,10 @@ def _copy(
     copies: dict[int, str] = {}
     try:
         for number, record in sorted(needed.items()):
-            name = ArtifactName.parsed(record.artifact)
-            if name is not None and artifacts.copy(record, str(name.copied(token, number))):
-                copies[number] = str(name.copied(token, number))
+            if (name := ArtifactName.parsed(record.artifact)) is not None:
+                copy = str(name.copied(token, number))
+                if artifacts.copy(record, copy):
+                    copies[number] = copy
     except BaseException:
         for copy in copies.values():
             artifacts.remove(copy)

@@ -91,7 +91,7 @@ class Collector:
         return [*garbage, *leftovers]
 
     def collect(self, study: Study, keep: Keep, grace: float) -> list[int]:
-        """Remove that, and return the numbers of the trials whose checkpoints were removed.
+        """Remove what `find` returns; return the numbers of the trials whose checkpoints it was.
 
         Raises:
             As `find`.
@@ -124,7 +124,7 @@ class Collector:
         not remove what others have saved there. A branch goes on as the study that it was.
         """
         token = self._tokens.setdefault(study, identity.token)
-        return token is not None and token not in (*identity.own, *identity.lent)
+        return token is not None and token not in identity.tokens
 
     def _remove(self, study: Study, garbage: list[Garbage]) -> Iterator[int]:
         identity = StudyIdentity.of(study)

@@ -83,9 +83,7 @@ class Mixed:
             AttrError: The attr is no such record.
         """
         record = MIXED.of_trial(number, system_attrs)
-        if record is None or record["number"] != number:
-            return None
-        if record["token"] not in (*identity.own, *identity.lent):
+        if record is None or not identity.wrote(record, number):
             return None
         mixed = cls(record["mate"], record["weight"])
         if not (0 <= mixed.mate < number and 0 < mixed.weight <= 1):

@@ -92,7 +92,7 @@ class CheckpointRecord:
             return record
         if was_bred_here(number, system_attrs, identity):
             return None
-        is_from_here = record.token in (None, *identity.own, *identity.lent)
+        is_from_here = record.token in (None, *identity.tokens)
         return None if is_from_here and retried else record
 
     @classmethod

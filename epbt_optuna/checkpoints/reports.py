@@ -88,9 +88,7 @@ def record_earlier_run(trial: Trial, partial: CheckpointRecord) -> None:
 def _earlier_run(trial: FrozenTrial, identity: StudyIdentity) -> tuple[int, int] | None:
     """Return the number of the trial whose network a trial goes on with, and its reports so far."""
     record = CONTINUED.of_trial(trial.number, trial.system_attrs)
-    if record is None or record["number"] != trial.number:  # of the trial that this one retries
-        return None
-    if record["token"] not in (*identity.own, *identity.lent):
+    if record is None or not identity.wrote(record, trial.number):
         return None
     if not 0 <= record["trial"] < trial.number or record["n_reports"] < 0:
         raise CONTINUED.unreadable(

@@ -87,7 +87,7 @@ def write_state(file: IO[bytes], safe: SafeState, study_name: str, trial: int) -
 
 @contextmanager
 def _without_checksums() -> Iterator[None]:
-    """Leave out the zip format's CRC-32, which torch never looks at, and the record's digest beats.
+    """Leave out the zip format's CRC-32: torch never looks at it, and the record has a digest.
 
     Computing it takes longer than the digest. The option is the process's or the thread's, by the
     version of torch. Who finds it off lets it be: if another thread of ours is saving, that one

@@ -10,20 +10,19 @@ from typing import Any, Literal, overload
 from optuna import Study, Trial
 from optuna.trial import FrozenTrial
 
-from epbt_optuna._internal.checks import check_number
+from epbt_optuna._internal.checks import check_boolean, check_number
 from epbt_optuna._internal.extras import needs
 from epbt_optuna._internal.paths import AnyPath, local_path
 from epbt_optuna.checkpoints.archives import check_packable, pack, vacant
 from epbt_optuna.checkpoints.garbage import Collector, Garbage, check_keep
 from epbt_optuna.checkpoints.inheritance import inherit_by, record_saved_by
 from epbt_optuna.checkpoints.mixed import averaging_by
-from epbt_optuna.checkpoints.records import CheckpointError
 from epbt_optuna.checkpoints.retention import Keep
 from epbt_optuna.checkpoints.running import AnyTrial, can_save
 from epbt_optuna.checkpoints.stores import Place, artifacts_in
 from epbt_optuna.checkpoints.verified import RecordedArtifacts
 
-__all__ = ["CheckpointError", "CheckpointStore"]
+__all__ = ["CheckpointStore"]
 
 _GRACE = 3600.0  # seconds
 
@@ -79,12 +78,13 @@ class CheckpointStore:
                 it, but if the trial is cut off and retried, the retry does.
 
         Raises:
-            TypeError: `trial` is no trial of an objective; or the state holds something that could
-                not be read back safely, or not as it is, and the message names its key. Nothing
-                is written then.
+            TypeError: `trial` is no trial of an objective, or `final` is neither True nor False; or
+                the state holds something that could not be read back safely, or not as it is, and
+                the message names its key. Nothing is written then.
             ValueError: A tensor has no data.
             CheckpointError: The bytes could not be stored, or the trial has ended.
         """
+        check_boolean("final", final)
         if not can_save(trial):
             return
         with needs("torch", "`CheckpointStore.save`"):
@@ -109,10 +109,11 @@ class CheckpointStore:
             final: As for `save`.
 
         Raises:
-            TypeError: `trial` is no trial of an objective.
+            TypeError: As for `save`, of `trial` and `final`.
             ValueError: There is no such file or folder, or it holds sockets or the like.
             CheckpointError: The bytes could not be stored, or the trial has ended.
         """
+        check_boolean("final", final)
         if not can_save(trial):
             return
         source = local_path("path", path)
@@ -227,9 +228,9 @@ class CheckpointStore:
             ValueError: `destination` exists.
             CheckpointError: The trial saved no checkpoint, or it is missing or damaged.
         """
-        return self._artifacts.restore_files(
-            record_saved_by(trial), vacant(destination), type(self)
-        )
+        record, target = record_saved_by(trial), vacant(destination)
+        # The class as the owner: it lives as long as the process.
+        return self._artifacts.restore_files(record, target, type(self))
 
     @overload
     def collect(

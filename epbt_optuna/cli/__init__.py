@@ -2,7 +2,7 @@
 
 What can be typed is in `_looking` and `_changing`; what it does is in the modules beside, one for
 each command, which are imported when it runs: `epbt --help` need not wait for Optuna. Reading
-commands never write to a storage. What a user got wrong is one sentence on standard error, and
+commands never write to a storage. What a user got wrong is one line on standard error, and
 exit code 1 (2: the command line itself).
 """
 
@@ -20,8 +20,8 @@ from epbt_optuna.cli._looking import export_schedule, lineage, plot, summary, wa
 __all__ = ["main"]
 
 
-class _Sentences(click.Group):
-    """A group whose commands end in a sentence, not in a traceback, where input was bad."""
+class _OneLineErrors(click.Group):
+    """A group whose commands end in one line, not in a traceback, where input was bad."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -36,7 +36,7 @@ class _Sentences(click.Group):
 
 
 @click.group(
-    cls=_Sentences,
+    cls=_OneLineErrors,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=examples(
         "epbt summary sqlite:///epbt.db",

@@ -56,7 +56,7 @@ def branch(storage: str, study_name: str | None, checkpoints: Path | None) -> No
     """
     from epbt_optuna.cli._branch import branch_off
 
-    click.echo(branch_off(opened(storage, study_name), checkpoints))
+    say(branch_off(opened(storage, study_name), checkpoints))
 
 
 @click.command(

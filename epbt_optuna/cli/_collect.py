@@ -25,7 +25,7 @@ _FOR_EVER = 1e12  # seconds
 
 
 def collect_garbage(study: Study, folder: Path, keep: str, *, dry_run: bool) -> str:
-    """Remove them, and return what was done as a sentence.
+    """Remove checkpoints that nobody needs, and return what was done as a sentence.
 
     Args:
         study: The study.

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import networkx
 from optuna import Study
 
 from epbt_optuna.cli._console import Row, console, fitted_table
 from epbt_optuna.lineage import ancestry, lineage_graph
-from epbt_optuna.lineage.overview import format_number
+from epbt_optuna.lineage.overview import format_number, format_param
 
 __all__ = ["print_ancestry", "print_forest"]
 
@@ -58,8 +57,7 @@ class _Forest:
         for child in sorted(weights):
             children[weights[child]].append(child)
         n_descendants = dict.fromkeys(graph, 0)
-        tree = networkx.DiGraph((parent, child) for child, parent in weights.items())
-        for parent in reversed(list(networkx.topological_sort(tree))):
+        for parent in reversed(children):  # children come after their parents
             n_descendants[parent] = sum(1 + n_descendants[child] for child in children[parent])
         return cls(dict(graph.nodes(data=True)), weights, mates, children, n_descendants)
 
@@ -165,14 +163,9 @@ def _with_params(
     headings = tuple(f"param {name}" if name in columns else name for name in names)
     longer: list[Row] = []
     for (cells, style), trial in zip(rows, trials, strict=True):
-        texts = (_param(trial["params"], name) for name in names)
+        texts = (format_param(trial["params"].get(name, "")) for name in names)
         longer.append(((*cells, *texts), style))
     return (*columns, *headings), longer
-
-
-def _param(params: Mapping[str, Any], name: str) -> str:
-    value = params.get(name, "")
-    return format_number(value) if isinstance(value, float) else str(value)
 
 
 def _print(title: str, columns: Sequence[str], rows: list[Row], expendable: Sequence[str]) -> None:

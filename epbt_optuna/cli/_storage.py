@@ -1,4 +1,4 @@
-"""Opens a study for looking at: nothing is created, and what is missing is said in a sentence."""
+"""Opens a study for looking at: nothing is created, and what is missing is said in one line."""
 
 from __future__ import annotations
 

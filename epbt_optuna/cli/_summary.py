@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from epbt_optuna.cli._console import console, fitted_table
-from epbt_optuna.lineage.overview import GENERATION_COLUMNS, facts, generation_rows
+from epbt_optuna.lineage.overview import GENERATION_COLUMNS, generation_rows, study_rows
 
 __all__ = ["print_summary", "summary_of"]
 
@@ -16,7 +16,7 @@ _EXPENDABLE = ("worst", "mean", "trial", "reports", "pruned", "failed", "diversi
 
 
 def print_summary(study: Study) -> None:
-    """Print it.
+    """Print a study in brief, and a row for each generation.
 
     Raises:
         ValueError: The study is empty, or no sampler of ours has asked a trial in it.
@@ -26,7 +26,7 @@ def print_summary(study: Study) -> None:
 
 
 def summary_of(study: Study, terminal: Console, height: int | None = None) -> Group:
-    """Return what is printed.
+    """Return what `print_summary` prints.
 
     Args:
         study: The study.
@@ -38,7 +38,7 @@ def summary_of(study: Study, terminal: Console, height: int | None = None) -> Gr
         ValueError: As for `print_summary`.
     """
     brief = Table.grid(padding=(0, 2))
-    lines = facts(study)
+    lines = study_rows(study)
     for name, text in lines:
         brief.add_row(Text(name, style="dim"), text)
     rows = generation_rows(study)

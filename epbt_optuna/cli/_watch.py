@@ -19,7 +19,7 @@ from epbt_optuna.population import Generations
 
 __all__ = ["watch_study"]
 
-_QUIET = timedelta(minutes=1)  # between two trials it is a moment, and whoever resumes needs longer
+_QUIET = timedelta(minutes=1)  # far longer than it is quiet between two trials of a run
 
 
 def watch_study(study: Study, n_generations: int | None, interval: float) -> None:

@@ -1,4 +1,4 @@
-"""The history of a study: all its trials read once, who was alive when, and who begot whom."""
+"""A study's history: all its trials read once, who was alive when, who descends from whom."""
 
 from __future__ import annotations
 

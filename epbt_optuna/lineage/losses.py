@@ -70,9 +70,9 @@ def require_losses(schedule: Schedule, prefix: str) -> None:
     Raises:
         ValueError: A step lacks a θ.
     """
+    names = [f"{prefix}{i}" for i in range(8)]
     for step in schedule.steps:
-        missing = [f"{prefix}{i}" for i in range(8) if f"{prefix}{i}" not in step.params]
-        if missing:
+        if missing := [name for name in names if name not in step.params]:
             raise ValueError(
                 f"Trial {step.trial} of study {schedule.study_name!r} has no TaylorGLO loss with "
                 f"the prefix {prefix!r}: its parameters {sorted(step.params)} lack "

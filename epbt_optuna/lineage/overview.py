@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from typing import Any
 
 from optuna import Study
 
 from epbt_optuna.lineage.generations import GenerationSummary, summarize_generations
 from epbt_optuna.lineage.history import History
 
-__all__ = ["GENERATION_COLUMNS", "facts", "format_number", "generation_rows"]
+__all__ = ["GENERATION_COLUMNS", "format_number", "format_param", "generation_rows", "study_rows"]
 
 GENERATION_COLUMNS = (
     "gen", "trials", "pruned", "failed", "best", "mean", "median", "worst", "diversity", "reports",
@@ -21,8 +22,8 @@ GENERATION_COLUMNS = (
 _WORDS = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
 
 
-def facts(study: Study) -> list[tuple[str, str]]:
-    """Return what there is to say of a study as a whole: pairs of a name and a text.
+def study_rows(study: Study) -> list[tuple[str, str]]:
+    """Return a row for each thing there is to say of a study as a whole: its name, and a text.
 
     Raises:
         ValueError: The study is empty, or no sampler of ours has asked a trial in it.
@@ -54,7 +55,7 @@ def generation_rows(study: Study) -> list[tuple[str, ...]]:
     """Return a row for each generation that has begun: `GENERATION_COLUMNS`, as texts.
 
     Raises:
-        ValueError: As for `facts`.
+        ValueError: As for `study_rows`.
     """
     return [_row(summary) for summary in summarize_generations(study)]
 
@@ -62,6 +63,11 @@ def generation_rows(study: Study) -> list[tuple[str, ...]]:
 def format_number(value: float) -> str:
     """Return a number as it is shown; nothing for NaN, which says that there is none."""
     return "" if math.isnan(value) else f"{value:.4g}"
+
+
+def format_param(value: Any) -> str:
+    """Return a hyperparameter's value as it is shown."""
+    return format_number(value) if isinstance(value, float) else str(value)
 
 
 def _row(summary: GenerationSummary) -> tuple[str, ...]:
@@ -92,10 +98,7 @@ def _best(history: History) -> list[tuple[str, str]]:
     best = history.best
     if best is None:
         return [("best", "none: no trial is complete and feasible")]
-    params = ", ".join(
-        f"{name}={format_number(value) if isinstance(value, float) else value}"
-        for name, value in best.params.items()
-    )
+    params = ", ".join(f"{name}={format_param(value)}" for name, value in best.params.items())
     generation = history.generations.of(best.number)
     return [
         (

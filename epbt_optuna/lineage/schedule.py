@@ -184,7 +184,7 @@ class Schedule:
         """Return the schedule as JSON; `from_json` gives back an equal one.
 
         Raises:
-            TypeError: A category is neither None, a boolean, a number nor a string.
+            TypeError: A category is neither None, a boolean, number or string, nor a list or dict.
         """
         steps = [
             {
@@ -208,7 +208,7 @@ class Schedule:
 
     @property
     def digest(self) -> str:
-        """What studies know the schedule by that they replay, also those of earlier versions.
+        """What a study that replays the schedule knows it by, also one of an earlier version.
 
         The steps reported are not in it: earlier versions did not have them.
         """

@@ -172,7 +172,7 @@ def _fused(
     return fused_loss(logits, label, found, dim, n_kept)
 
 
-# Of θ that live, and are the same from batch to batch.
+# As long as a θ lives: it is the same one from batch to batch.
 _OF_MEMBERS: MutableMapping[Tensor, dict[tuple[Any, ...], Cubics[Tensor]]] = WeakIdKeyDictionary()
 
 
@@ -184,13 +184,13 @@ def _cubics_of_members(
         return cubics(_along_logits(theta, logits).unbind(), n_classes, normalize, n_samples)
     kept = _OF_MEMBERS.setdefault(theta, {})
     key = theta._version, n_classes, normalize, n_samples, logits.ndim, logits.dtype
-    if key not in kept:
+    if (found := kept.get(key)) is None:
         if len(kept) >= 16:
             kept.clear()
         with torch.inference_mode(False):  # it may be part of a graph later
             rows = _along_logits(theta, logits).unbind()
-            kept[key] = cubics(rows, n_classes, normalize, n_samples)
-    return kept[key]
+            found = kept[key] = cubics(rows, n_classes, normalize, n_samples)
+    return found
 
 
 def _along_logits(theta: tuple[float, ...] | Tensor, logits: Tensor) -> Tensor:

@@ -206,8 +206,8 @@ class Driver:
     def _give_up_stale(self) -> None:
         """Cut off the workers whose heartbeat has stopped: they may never come back.
 
-        A trial is seen as failed for a moment before its worker says so, too: that moment does not
-        last from one look to the next.
+        A trial that fails by itself is FAILED for a moment before its worker has said so. So only
+        those are given up that are still running here, and were FAILED at the last look too.
         """
         fail_stale(self._study)
         storage = storage_of(self._study)

@@ -44,7 +44,7 @@ class Interrupts:
     @contextmanager
     def let_through(self) -> Iterator[None]:
         """Raise KeyboardInterrupt here: at once if one was held back, else when it comes."""
-        self._let_through = True
+        self._let_through = True  # first: what comes between the two is raised by the handler
         try:
             if self._held_back:
                 raise KeyboardInterrupt
@@ -67,10 +67,9 @@ class _Presses:
     """
 
     def __init__(self) -> None:
-        self._ours, theirs = socket.socketpair()
-        self._written = theirs
+        self._ours, self._written = socket.socketpair()
         self._written.setblocking(False)
-        self._previous = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+        self._previous = signal.set_wakeup_fd(self._written.fileno(), warn_on_full_buffer=False)
         self._thread = threading.Thread(target=self._count, daemon=True)
         self._thread.start()
 

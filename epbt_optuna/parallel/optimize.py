@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from optuna import Study
 
 from epbt_optuna._internal.checks import check_integer, check_number, checked_catch
-from epbt_optuna._internal.optuna_loop import is_optimizing, optimizing, set_stop
+from epbt_optuna._internal.optuna_loop import check_not_optimizing, forget_stop, optimizing
 from epbt_optuna.parallel.devices import Slot, make_slots
 from epbt_optuna.parallel.driver import Callback, Driver
 from epbt_optuna.parallel.engines.fork_server import can_fork
@@ -109,7 +109,8 @@ def optimize(
             epbt_optuna.parallel.optimize(study, objective, n_generations=25, workers=8)
         ```
     """
-    _check_place(study)
+    check_not_imported()
+    check_not_optimizing(study)
     _check_amount(study, n_trials, n_generations)
     check_study(study)
     if timeout is not None:
@@ -122,7 +123,7 @@ def optimize(
     work = Work(study, objective, checked_catch(catch))
     if queue.is_done:
         return
-    set_stop(study, False)
+    forget_stop(study)
     with (
         Interrupts() as interrupts,
         optimizing(study),
@@ -192,14 +193,6 @@ def _is_to_fork(start_method: StartMethod | None, slots: Sequence[Slot]) -> bool
             f"other than the CPU, but got {start_method!r}."
         )
     return start_method != "spawn" and can_fork(slots)
-
-
-def _check_place(study: Study) -> None:
-    check_not_imported()
-    if is_optimizing(study):
-        raise RuntimeError(
-            "`optimize` must not be called by an objective or a callback of the same study."
-        )
 
 
 def _check_amount(study: Study, n_trials: int | None, n_generations: int | None) -> None:

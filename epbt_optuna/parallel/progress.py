@@ -46,8 +46,8 @@ class Progress:
         self._values: list[float] = []
         self._best: Individual | None = None
         self._best_value: float | None = None
-        self._rates = not self._bar.disable and len(study.directions) == 1
-        if self._rates:
+        self._shows_best = not self._bar.disable and len(study.directions) == 1
+        if self._shows_best:
             for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
                 self._note_best(trial)
 
@@ -67,7 +67,7 @@ class Progress:
         self._n_pruned += trial.state == TrialState.PRUNED
         if generation is not None and (self._generation is None or generation > self._generation):
             self._generation, self._values = generation, []
-        if self._rates and trial.state == TrialState.COMPLETE:
+        if self._shows_best and trial.state == TrialState.COMPLETE:
             self._note_best(trial)
             if generation == self._generation:  # a straggler's is not
                 self._values.append(trial.values[0])

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from epbt_optuna._internal.attrs import AttrError, pass_over
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna.population.individuals import Individual, raw_fitness
 from epbt_optuna.population.origin import Lineage
@@ -19,7 +18,7 @@ __all__ = ["SmoothedFitness"]
 
 @dataclass(frozen=True)
 class SmoothedFitness:
-    """A fitness in which an individual's parent counts: one lucky evaluation does not crown.
+    """A fitness in which an individual's parent counts: one lucky evaluation does not decide.
 
     An individual's smoothed fitness is (1 − β)·value + β·(its parent's smoothed fitness), so that
     the grandparent has β² and so on. A founder's is its value, and so is that of an individual
@@ -67,14 +66,15 @@ class SmoothedFitness:
         number = self._parent_of(trial)
         while number is not None and number not in self.known:
             parent = self.read(number)
-            if parent is None or parent.state != TrialState.COMPLETE:  # a record that lies
+            if parent is None or parent.state != TrialState.COMPLETE:  # a wrong record
                 number = None
                 break
             unknown.append(parent)
             number = self._parent_of(parent)
         fitness = None if number is None else self.known[number]
         for ancestor in reversed(unknown):
-            fitness = self._mixed(raw_fitness(ancestor, self.direction), fitness)
+            own = raw_fitness(ancestor.values[0], self.direction)
+            fitness = self._mixed(own, fitness)
             self.known[ancestor.number] = fitness
         return fitness
 
@@ -84,9 +84,5 @@ class SmoothedFitness:
         return (1 - self.smoothing) * own + self.smoothing * parents
 
     def _parent_of(self, trial: FrozenTrial) -> int | None:
-        try:
-            lineage = Lineage.recorded(trial.number, trial.system_attrs, self.identity)
-        except AttrError as error:  # who inherits by it is told
-            pass_over(str(error))
-            return None
+        lineage = Lineage.readable(trial.number, trial.system_attrs, self.identity)
         return None if lineage is None else lineage.parent

@@ -92,11 +92,9 @@ class PopulationHistory:
                 self._evaluated.append([])
                 self._pending[g] = list(self._generations.numbers(g))
                 self._read_finished(study, g)
-            previous, n_elites = (
-                self._populations[-1] if g > 0 else (),
-                self._generations.n_standing,
-            )
-            self._populations.append(next_population(self._evaluated[g], previous, n_elites))
+            previous = self._populations[-1] if g > 0 else ()
+            n_standing = self._generations.n_standing
+            self._populations.append(next_population(self._evaluated[g], previous, n_standing))
         self._pending = {g: numbers for g, numbers in self._pending.items() if numbers}
         return self._populations[generation] if generation >= 0 else ()
 

@@ -33,7 +33,7 @@ class Individual:
     def of(cls, trial: FrozenTrial, direction: StudyDirection) -> Individual:
         """Return the individual that a COMPLETE trial evaluated, with the fitness as it is."""
         violation = sum(max(0.0, constraint) for constraint in constraints_of(trial))
-        return cls(trial.number, raw_fitness(trial, direction), violation)
+        return cls(trial.number, raw_fitness(trial.values[0], direction), violation)
 
     @property
     def rank_key(self) -> tuple[float, float, int]:
@@ -46,9 +46,8 @@ class Individual:
         return -self.violation, self.fitness, -self.number
 
 
-def raw_fitness(trial: FrozenTrial, direction: StudyDirection) -> float:
-    """Return the value of a COMPLETE trial, negated where the study minimises."""
-    value: float = trial.values[0]
+def raw_fitness(value: float, direction: StudyDirection) -> float:
+    """Return a value as a fitness, greater is fitter: negated where the study minimises."""
     return value if direction == StudyDirection.MAXIMIZE else -value
 
 

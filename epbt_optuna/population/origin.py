@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from epbt_optuna._internal.attrs import LINEAGE
+from epbt_optuna._internal.attrs import LINEAGE, AttrError, pass_over
 from epbt_optuna._internal.identity import StudyIdentity
 
 __all__ = ["Lineage"]
@@ -59,6 +59,20 @@ class Lineage:
                 problem = f"its parent or mate, trial {relative}, does not come before it"
                 raise LINEAGE.unreadable(f"Trial {number}", problem)
         return lineage
+
+    @classmethod
+    def readable(
+        cls, number: int, system_attrs: Mapping[str, Any], identity: StudyIdentity
+    ) -> Lineage | None:
+        """Return what `recorded` does; None, and one line in the log, where that would raise.
+
+        For whoever can do without it. Who inherits weights by the record is told by an error.
+        """
+        try:
+            return cls.recorded(number, system_attrs, identity)
+        except AttrError as error:
+            pass_over(str(error))
+            return None
 
     def record(self, token: str | None) -> dict[str, Any]:
         """Return what is recorded in the trial, under the study's token."""

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from epbt_optuna._internal.checks import check_integer, check_number
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import read_trial
-from epbt_optuna._internal.per_study import PerStudy
+from epbt_optuna._internal.per_study import PerStudy, empty_dict
 from epbt_optuna._internal.text import get_logger
 from epbt_optuna.population import SmoothedFitness
 from epbt_optuna.pruning.reports import Reports
@@ -59,9 +59,9 @@ class EPBTPruner(BasePruner):
     4. Of siblings that have not come so far, any number may turn out to be fitter. After a of m
        siblings were, j of u others are with probability C(a + j, j) · C(m − a + u − j, u − j) /
        C(m + u + 1, u): every order of equals is as likely as another.
-    5. The sampler says what each rank leaves. With `EPBTSampler` and tournaments of t, rank r of
-       p expects (p − k) · C(p − r, t − 1) / C(p, t) offspring, and itself if r ≤ k. With
-       `PBTSampler` the least fit quarter is replaced, and leaves nobody.
+    5. The sampler says how many offspring each rank can expect: with `EPBTSampler` and tournaments
+       of t, rank r of p has (p − k) · C(p − r, t − 1) / C(p, t), and itself if r ≤ k. With
+       `PBTSampler` the least fit quarter is replaced, and has none.
 
     Where the sampler smooths fitness, all of this is smoothed: what somebody reported counts as it
     would if it were the value in the end.
@@ -143,8 +143,8 @@ class EPBTPruner(BasePruner):
         self._n_warmup_steps = n_warmup_steps
         self._n_min_trials = n_min_trials
         self._min_survivors = min_survivors
-        self._finished = PerStudy(_nothing_kept)
-        self._smoothed = PerStudy(_nothing_known)
+        self._finished: PerStudy[dict[int, FrozenTrial]] = PerStudy(empty_dict)
+        self._smoothed: PerStudy[dict[int, float]] = PerStudy(empty_dict)
         self._sampler = None if sampler is None else _require_ours("sampler", sampler)
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
@@ -156,7 +156,7 @@ class EPBTPruner(BasePruner):
         """
         reason = self._divergence(trial) or self._lack_of_future(study, trial)
         if reason is not None:
-            _logger.info(f"Trial {trial.number} has no use for further training: {reason}.")
+            _logger.info("Trial %d has no use for further training: %s.", trial.number, reason)
         return reason is not None
 
     def _divergence(self, trial: FrozenTrial) -> str | None:
@@ -241,14 +241,6 @@ def _read(
 
 def _read_one(study: Study, finished: dict[int, FrozenTrial], number: int) -> FrozenTrial | None:
     return next(_read(study, finished, [number]), None)
-
-
-def _nothing_known(_: Study) -> dict[int, float]:
-    return {}
-
-
-def _nothing_kept(_: Study) -> dict[int, FrozenTrial]:
-    return {}
 
 
 def _require_ours(name: str, sampler: BaseSampler) -> GenerationSampler:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.attrs import AttrError, pass_over
 from epbt_optuna._internal.optuna import constraints_of
 from epbt_optuna.checkpoints.reports import reports_of
 from epbt_optuna.population import SmoothedFitness
+from epbt_optuna.population.individuals import raw_fitness
 
 __all__ = ["Reports"]
 
@@ -74,8 +74,7 @@ class Reports:
     def _of(self, trial: FrozenTrial, value: float) -> float:
         if math.isnan(value):
             return -math.inf
-        maximize = self._fitness.direction == StudyDirection.MAXIMIZE
-        return self._fitness.smoothed(trial, value if maximize else -value)
+        return self._fitness.smoothed(trial, raw_fitness(value, self._fitness.direction))
 
 
 def _is_infeasible(trial: FrozenTrial) -> bool:

@@ -43,7 +43,12 @@ class Standing:
         return 1 + len(self.siblings) + self.n_unknown + len(self.finals)
 
     def expect(self, offspring: Sequence[float]) -> float:
-        """Return what is to be expected, from what each rank leaves."""
+        """Return how many offspring the individual can expect, itself counted where it survives.
+
+        Args:
+            offspring: How many each rank of the population can expect, the fittest first; as many
+                as `population_size`.
+        """
         gains = np.sort(self.gains)
         if len(gains) > _MAX_GAINS:
             gains = np.quantile(gains, np.linspace(0, 1, _MAX_GAINS))

@@ -26,8 +26,8 @@ from epbt_optuna.samplers.parents import ParentSpace, parent_space, read_genome
 
 __all__ = ["Breeding"]
 
-# What a sampler around ours is being asked about. It asks ours in turn, maybe with an object of the
-# trial that it has read itself, and nothing is kept with that one.
+# The genome that a sampler around ours is being asked about. It asks ours in turn, maybe with an
+# object of the trial that it has read itself, with which no genome is kept.
 _bred: ContextVar[Genome | None] = ContextVar("_bred", default=None)
 
 

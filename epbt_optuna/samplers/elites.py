@@ -7,10 +7,9 @@ from dataclasses import replace
 from optuna import Study
 from optuna.trial import FrozenTrial
 
-from epbt_optuna._internal.attrs import AttrError, pass_over
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import is_enqueued, read_trial
-from epbt_optuna._internal.per_study import PerStudy
+from epbt_optuna._internal.per_study import PerStudy, empty_dict
 from epbt_optuna.population import Generations, Lineage, Population
 
 __all__ = ["TrainedElites"]
@@ -33,7 +32,7 @@ class TrainedElites:
         self._generations = generations
         # Whom each slot continues that has recorded it, None for nobody: a record never changes.
         # Threads may note the same ones at a time.
-        self._recorded = PerStudy(_nothing)
+        self._recorded: PerStudy[dict[int, int | None]] = PerStudy(empty_dict)
 
     def continued(
         self,
@@ -71,15 +70,7 @@ class TrainedElites:
         for number in slots:
             if number in recorded or (trial := read_trial(study, number)) is None:
                 continue
-            try:
-                lineage = Lineage.recorded(number, trial.system_attrs, identity)
-            except AttrError as error:  # who inherits by it is told
-                pass_over(str(error))
-                continue
+            lineage = Lineage.readable(number, trial.system_attrs, identity)
             if lineage is not None:
                 recorded[number] = lineage.parent if lineage.elite else None
         return {recorded.get(number) for number in slots}
-
-
-def _nothing(_: Study) -> dict[int, int | None]:
-    return {}

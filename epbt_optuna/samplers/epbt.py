@@ -24,7 +24,7 @@ from epbt_optuna.operators import (
 )
 from epbt_optuna.population import Generations
 from epbt_optuna.samplers.generation import GenerationSampler
-from epbt_optuna.samplers.wrappers import check_study, generation_sampler
+from epbt_optuna.samplers.wrappers import check_study, required_sampler
 
 __all__ = ["EPBTSampler", "PBTSampler", "ask_generation"]
 
@@ -60,7 +60,7 @@ class EPBTSampler(GenerationSampler):
             workers that wait for nobody an elite may be continued twice. One that is pruned or
             fails is lost, as any trial is. Default: the paper, whose elites stand still.
         fitness_smoothing: β, in [0, 1). Parents and elites are selected by (1 − β)·value + β·(the
-            parent's smoothed value), so that one lucky evaluation does not crown;
+            parent's smoothed value), so that one lucky evaluation does not decide;
             `sampler.fittest(study)` is the winner by it. A founder's is its value, and so is that
             of an individual where either is not finite. Default: 0, the paper.
         feasible: A predicate on params, such as `functools.partial(is_trainable, n_classes=10)`:
@@ -206,12 +206,7 @@ def ask_generation(
         ValueError: The study is not one that its sampler can go on with; no trial is asked.
         Exception: What an operator or a sampler raises; the trials asked so far are failed.
     """
-    sampler = generation_sampler(study.sampler)
-    if sampler is None:
-        raise TypeError(
-            "`study.sampler` must be an EPBTSampler or a PBTSampler but got "
-            f"{type(study.sampler).__name__}."
-        )
+    sampler = required_sampler(study)
     check_study(study)
     trials: list[Trial] = []
     try:

@@ -59,8 +59,8 @@ class Founders:
     def relative_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return what Optuna may take from `sample_relative` unseen.
 
-        That is nothing of a search space of the user's: its variables are drawn together, too, but
-        compared with the objective's when these are known.
+        That is nothing of a search space of the user's. Its variables are drawn together, too, but
+        each is compared with what the objective suggests before it is used.
         """
         sampler = self.sampler_for(trial)
         if self.search_space or sampler is None:

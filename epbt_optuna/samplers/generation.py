@@ -42,7 +42,7 @@ from epbt_optuna.samplers.elites import TrainedElites
 from epbt_optuna.samplers.founders import FounderGenome, Founders, without_stop
 from epbt_optuna.samplers.inherited import Inherited
 from epbt_optuna.samplers.named import NamedVariables
-from epbt_optuna.samplers.parents import parent_space, read_genome, retried_lineage
+from epbt_optuna.samplers.parents import parent_space, read_genome
 from epbt_optuna.samplers.populations import Populations
 from epbt_optuna.samplers.refusal import fail_refused
 
@@ -100,7 +100,7 @@ class GenerationSampler(Populations):
             "feasible": self._breeding.feasible,
             "initial_sampler": self._founders.initial_sampler,
             "search_space": self._founders.search_space or None,
-            "inherited": tuple(self._inherited.names) or None,
+            "inherited": tuple(sorted(self._inherited.names)) or None,
             "seed": sum(word << 32 * i for i, word in enumerate(self._seed_words)),
         }
 
@@ -161,11 +161,11 @@ class GenerationSampler(Populations):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Return what Optuna did not take from `sample_relative`, or draw what was not there.
+        """Return the genome's value of a variable, or draw one that it lacks.
 
-        Of the genome those are categories, founders' variables, and points of a grid that Optuna
-        takes for none. Not there are variables that no parent has: a founder's, or those of a
-        space that has changed.
+        Optuna asks here for what it did not take from `sample_relative`: categories, founders'
+        variables, and values that it takes to be off the grid. A genome lacks what no parent has:
+        a founder's variables, or those of a space that has changed.
         """
         check_one_objective(self, study)
         if (genome := kept_with(trial, "genome", _NOT_SAMPLED)) is _NOT_SAMPLED:
@@ -202,7 +202,9 @@ class GenerationSampler(Populations):
         check_one_objective(self, study)
         study_attrs = read_study_attrs(study)
         identity = StudyIdentity.drawn(study, trial.number, study_attrs)
-        if identity is not self._recorded_in:  # the same one: no attr of the study has changed
+        # The same object where no attr of the study has changed. Two threads may both record here,
+        # and then write the same.
+        if identity is not self._recorded_in:
             self._generations.record(study, study_attrs)
             self._recorded_in = identity
         generation = self._generations.of(trial.number)
@@ -210,7 +212,8 @@ class GenerationSampler(Populations):
             initial_sampler.before_trial(without_stop(study), trial)
         self._founders.warn_of_unused(study, trial)
         lineage = Lineage(trial.number, generation)
-        if (retried := retried_lineage(trial, identity)) is not None:
+        retried = Lineage.readable(trial.number, trial.system_attrs, identity)
+        if retried is not None:  # Optuna copied the record of the trial that this one runs again
             lineage = replace(retried, generation=generation)
         else:
             lineage = choose_in_time(partial(self._select, study, trial, identity, lineage))

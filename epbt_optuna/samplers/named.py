@@ -1,4 +1,4 @@
-"""Variables that settings name: a name that no trial has is an error, and not without effect."""
+"""Variables that settings name: a name that no trial has would do nothing, and is an error."""
 
 from __future__ import annotations
 

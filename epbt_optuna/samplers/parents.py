@@ -6,13 +6,12 @@ from optuna import Study
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
-from epbt_optuna._internal.attrs import LINEAGE, AttrError, pass_over
-from epbt_optuna._internal.identity import StudyIdentity
-from epbt_optuna._internal.optuna import kept_with, read_system_attrs, read_trial
+from epbt_optuna._internal.attrs import LINEAGE
+from epbt_optuna._internal.optuna import kept_with, read_existing, read_system_attrs
 from epbt_optuna.genome import Genome
 from epbt_optuna.population import Lineage
 
-__all__ = ["ParentSpace", "parent_space", "read_existing", "read_genome", "retried_lineage"]
+__all__ = ["ParentSpace", "parent_space", "read_genome"]
 
 
 class ParentSpace(dict[str, BaseDistribution]):
@@ -35,15 +34,6 @@ class ParentSpace(dict[str, BaseDistribution]):
         self.parent = parent
 
 
-def retried_lineage(trial: FrozenTrial, identity: StudyIdentity) -> Lineage | None:
-    """Return the lineage of the trial that this one runs again: Optuna copied its record."""
-    try:
-        return Lineage.recorded(trial.number, trial.system_attrs, identity)
-    except AttrError as error:
-        pass_over(str(error))
-        return None
-
-
 def parent_space(study: Study, trial: FrozenTrial) -> ParentSpace | None:
     """Return the parent's numbers; None for a founder, and for a trial that was not asked."""
     lineage: Lineage | None = kept_with(trial, "lineage")
@@ -60,15 +50,3 @@ def read_genome(study: Study, number: int) -> Genome:
     """Return the genome of a trial."""
     trial = read_existing(study, number)
     return Genome(trial.params, trial.distributions)
-
-
-def read_existing(study: Study, number: int) -> FrozenTrial:
-    """Return a trial that must be there.
-
-    Raises:
-        ValueError: It is not.
-    """
-    trial = read_trial(study, number)
-    if trial is None:
-        raise ValueError(f"Trial {number} does not exist in study {study.study_name!r}.")
-    return trial

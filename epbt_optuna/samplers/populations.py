@@ -10,10 +10,10 @@ from optuna.samplers import BaseGASampler
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.checks import check_integer, check_one_objective
+from epbt_optuna._internal.optuna import read_existing
 from epbt_optuna._internal.per_study import PerStudy
 from epbt_optuna.evolution import Evolution
 from epbt_optuna.population import Generations, Population, PopulationHistory
-from epbt_optuna.samplers.parents import read_existing
 
 __all__ = ["Populations"]
 
@@ -132,11 +132,10 @@ class Populations(BaseGASampler):
         return self.get_population(study, generation - 1)
 
     def expected_offspring(self, population_size: int | None = None) -> list[float]:
-        """Return what each rank of a population leaves in the next one, the fittest first.
+        """Return how many offspring each rank of a population can expect, the fittest first.
 
-        The number of offspring that an individual of this rank can expect to be the parent of,
-        and itself where it survives as an elite, trained on or not. The mean over a whole
-        population is 1.
+        An individual that survives as an elite, trained on or not, counts as one of its own. The
+        mean over a whole population is 1.
 
         Args:
             population_size: How many are alive. Default: the whole population, p.

@@ -12,13 +12,14 @@ program that is started again from training on in a study that one of them has s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 
 from optuna import Study
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.checks import check_integer, check_number
 from epbt_optuna.population import Generations, Individual
+from epbt_optuna.population.individuals import raw_fitness
 
 __all__ = ["StopAtFitness", "StopWithoutProgress"]
 
@@ -56,9 +57,9 @@ class StopAtFitness:
         return any(self._is_fit(study, trial) for trial in complete)
 
     def _is_fit(self, study: Study, trial: FrozenTrial) -> bool:
-        sign = 1 if study.direction == StudyDirection.MAXIMIZE else -1
         individual = Individual.of(trial, study.direction)
-        return individual.violation == 0 and individual.fitness >= sign * self.value
+        wanted = raw_fitness(self.value, study.direction)
+        return individual.violation == 0 and individual.fitness >= wanted
 
 
 @dataclass(frozen=True)
@@ -122,9 +123,7 @@ class StopWithoutProgress:
         before = [individual for individual in individuals if individual.number < n_before]
         if not before:  # whatever comes is progress
             return True
-        best, best_before = (
-            max(group, key=lambda i: (-i.violation, i.fitness)) for group in (individuals, before)
-        )
+        best, best_before = (max(g, key=attrgetter("best_key")) for g in (individuals, before))
         is_more_feasible = best.violation < best_before.violation
         is_fitter = best.fitness - best_before.fitness > self.min_improvement
         return is_more_feasible or is_fitter

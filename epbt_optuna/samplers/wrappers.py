@@ -12,7 +12,7 @@ from optuna.samplers import BaseSampler
 from epbt_optuna.population import Generations
 from epbt_optuna.samplers.generation import GenerationSampler
 
-__all__ = ["check_study", "generation_sampler", "generations_of"]
+__all__ = ["check_study", "generation_sampler", "generations_of", "required_sampler"]
 
 
 @runtime_checkable
@@ -23,6 +23,21 @@ class _ChecksStudy(Protocol):
 def generation_sampler(sampler: BaseSampler) -> GenerationSampler | None:
     """Return the sampler that breeds: this one, or one that it holds, at any depth."""
     return next((s for s in _layers(sampler) if isinstance(s, GenerationSampler)), None)
+
+
+def required_sampler(study: Study) -> GenerationSampler:
+    """Return the sampler that breeds in a study.
+
+    Raises:
+        TypeError: None does.
+    """
+    sampler = generation_sampler(study.sampler)
+    if sampler is None:
+        raise TypeError(
+            "`study.sampler` must be an EPBTSampler or a PBTSampler but got "
+            f"{type(study.sampler).__name__}."
+        )
+    return sampler
 
 
 def generations_of(study: Study) -> Generations | None:

@@ -10,12 +10,12 @@ from optuna import Study
 from epbt_optuna._internal.extras import needs
 from epbt_optuna._internal.text import printable
 from epbt_optuna.lineage.history import History
-from epbt_optuna.lineage.overview import GENERATION_COLUMNS, facts, generation_rows
+from epbt_optuna.lineage.overview import GENERATION_COLUMNS, generation_rows, study_rows
 
-__all__ = ["plain", "save_to_dashboard"]
+__all__ = ["HEADING", "plain", "save_to_dashboard", "study_list"]
 
 _LINEAGE_ID, _SCHEDULE_ID = "epbt-lineage", "epbt-schedule"
-_HEADING = "## Population"
+HEADING = "## Population"  # of the note; what people write above it stays
 
 
 def save_to_dashboard(study: Study) -> None:
@@ -49,7 +49,7 @@ def save_to_dashboard(study: Study) -> None:
     from epbt_optuna.visualization import plot_lineage, plot_schedule
 
     history = History.of(study)
-    own_words = dashboard.get_note(study).partition(_HEADING)[0]
+    own_words = dashboard.get_note(study).partition(HEADING)[0]
     figures = {_LINEAGE_ID: plot_lineage(study)}
     if history.best is not None and history.best.params:
         figures[_SCHEDULE_ID] = plot_schedule(study)
@@ -65,11 +65,16 @@ def _note(study: Study) -> str:
     """Return the summary as Markdown."""
     return "\n\n".join(
         [
-            _HEADING,
-            "\n".join(f"- {name}: {plain(text)}" for name, text in facts(study)),
+            HEADING,
+            "\n".join(study_list(study)),
             _markdown_table(GENERATION_COLUMNS, generation_rows(study)),
         ]
     )
+
+
+def study_list(study: Study) -> list[str]:
+    """Return what there is to say of a study as a whole as the items of a list in Markdown."""
+    return [f"- {name}: {plain(text)}" for name, text in study_rows(study)]
 
 
 def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

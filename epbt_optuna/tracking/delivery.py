@@ -5,10 +5,10 @@ kill, an outage or a dropped number costs nothing that cannot be found out again
 
 A trial belongs to the process that ran it, which creates its run without asking. When that is a
 while ago, or was tried before, anybody may deliver it, and looks first. Between looking and
-creating another process may create the same run. Therefore who delivered what may be another's
-looks again afterwards: of two who did both, the later one sees both runs. Of several runs of one
-trial the one with the lowest id stays: all who look agree on it, so they never delete both. A run
-is terminated last, so one that is not was cut short, and gets what it lacks.
+creating another process may create the same run. So a process that has delivered what another may
+have delivered too looks again afterwards: of two, the later one sees both runs. Of several runs of
+one trial the one with the lowest id stays: all who look agree on it, so they never delete both. A
+run is terminated last, so one that is not was cut short, and gets what it lacks.
 """
 
 from __future__ import annotations
@@ -28,15 +28,11 @@ from epbt_optuna._internal.optuna import read_trial
 from epbt_optuna._internal.text import get_logger
 from epbt_optuna.checkpoints.records import CheckpointError
 from epbt_optuna.checkpoints.reports import reports_of
-from epbt_optuna.population import Generations
+from epbt_optuna.population import Generations, Lineage
 from epbt_optuna.tracking.experiment import Destination, Experiment
 from epbt_optuna.tracking.models import MODEL_TAG, PARENT_MODEL_TAG, bring_model, link_model
 from epbt_optuna.tracking.parent import NOTE, ParentRun, child_note
-from epbt_optuna.tracking.runs import (
-    TrialRun,
-    lineage_of,
-    started,
-)
+from epbt_optuna.tracking.runs import TrialRun, started
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -94,15 +90,13 @@ class Delivery:
         self.parent.begin()
         self._has_warned = False  # of a copy
 
-    # Trials
-
     def deliver(self, number: int, *, is_first_try: bool, is_listed: bool) -> None:
         """Bring one finished trial.
 
         Args:
             number: The trial's.
-            is_first_try: Whether this process has surely not tried it since it, or anybody, looked.
-            is_listed: Whether `missing` has just looked what is there.
+            is_first_try: False after a try that failed: it may have created the run.
+            is_listed: Whether `missing` has just listed the runs that are there.
         """
         trial = read_trial(self._study, number)
         is_whole = number in self._children and self._children[number].is_whole
@@ -211,14 +205,17 @@ class Delivery:
             for tag in changed.items():
                 self._client.set_tag(child.run_id, *tag)
 
+    def _lineage_of(self, trial: FrozenTrial) -> Lineage | None:
+        return Lineage.readable(trial.number, trial.system_attrs, self.experiment.identity)
+
     def _parent_of(self, trial: FrozenTrial) -> int:
         """Return the trial whose weights this one inherited; -1, which is none, where nobody is."""
-        lineage = lineage_of(trial, self.experiment.identity)
+        lineage = self._lineage_of(trial)
         return -1 if lineage is None or lineage.parent is None else lineage.parent
 
     def _note(self, trial: FrozenTrial, parent: _Child | None) -> dict[str, str]:
         """Return a trial's note as a tag; none where no sampler of ours has bred it."""
-        if lineage_of(trial, self.experiment.identity) is None:
+        if self._lineage_of(trial) is None:
             return {}
         number = self._parent_of(trial)
         of = None if number < 0 else read_trial(self._study, number)

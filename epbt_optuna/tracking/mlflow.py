@@ -9,7 +9,7 @@ from typing import Any
 from optuna import Study
 from optuna.trial import FrozenTrial
 
-from epbt_optuna._internal.checks import check_integer
+from epbt_optuna._internal.checks import check_boolean, check_integer
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import read_trial
 from epbt_optuna._internal.per_study import PerStudy
@@ -81,8 +81,7 @@ class MLflowTracker:
                 raise TypeError(f"`{name}` must be a string or None but got {value!r}.")
             if value is not None and not value.strip():
                 raise ValueError(f"`{name}` must not be empty but got {value!r}.")
-        if not isinstance(log_checkpoints, bool):
-            raise TypeError(f"`log_checkpoints` must be a bool but got {log_checkpoints!r}.")
+        check_boolean("log_checkpoints", log_checkpoints)
         check_integer("pictures_every", pictures_every, at_least=0)
         if importlib.util.find_spec("mlflow") is None:
             raise ImportError("`MLflowTracker` needs MLflow: pip install 'epbt-optuna[mlflow]'.")

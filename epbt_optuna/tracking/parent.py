@@ -22,10 +22,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.attrs import AttrError, pass_over
 from epbt_optuna.lineage import GenerationSummary, Schedule, summarize_generations
-from epbt_optuna.lineage.overview import facts, format_number
+from epbt_optuna.lineage.overview import format_number, format_param
 from epbt_optuna.population import Generations
 from epbt_optuna.samplers.wrappers import generation_sampler
-from epbt_optuna.tracking.dashboard import plain
+from epbt_optuna.tracking.dashboard import HEADING, plain, study_list
 from epbt_optuna.tracking.experiment import Destination, Experiment, page_of
 from epbt_optuna.tracking.pictures import write_artifacts
 from epbt_optuna.tracking.runs import MetricValue, milliseconds, text_of, texts, valid_key
@@ -33,7 +33,6 @@ from epbt_optuna.tracking.runs import MetricValue, milliseconds, text_of, texts,
 __all__ = ["NOTE", "ParentRun", "child_note"]
 
 NOTE = "mlflow.note.content"  # shown as the description on a run's page, as Markdown
-_HEADING = "## Population"  # what people write above it stays
 _PAUSE = 20.0  # times what a summary or a set of pictures took, before the next: 5 %
 _SETTING_LENGTH = 500  # MLflow's limit was that once, and nobody reads more in a table
 
@@ -148,10 +147,10 @@ class ParentRun:
         lines = [  # MLflow folds all but the first four
             f"{winner} is the best so far. Its schedule is under *Model metrics* once the run has "
             "ended, and under *Artifacts*, beside the lineage.\n",
-            *(f"- {name}: {plain(text)}" for name, text in facts(self._study)),
+            *study_list(self._study),
         ]
-        own = note.partition(_HEADING)[0]
-        tags[NOTE] = text_of("\n".join([own + _HEADING, *lines]))
+        own = note.partition(HEADING)[0]
+        tags[NOTE] = text_of("\n".join([own + HEADING, *lines]))
         self._experiment.log(self._id, tags=tags)
 
     def _schedule(self) -> Schedule | None:
@@ -176,7 +175,7 @@ def child_note(trial: FrozenTrial, parent: FrozenTrial | None, experiment: str, 
     whose = _link(whose, experiment, run_id) if run_id else whose
     value = f" ({format_number(parent.values[0])})" if parent.values else ""
     changes = [
-        f"{plain(name)} {_shown(parent.params[name])} → {_shown(own)}"
+        f"{plain(name)} {plain(format_param(parent.params[name]))} → {plain(format_param(own))}"
         for name, own in trial.params.items()
         if name in parent.params and parent.params[name] != own
     ]
@@ -187,10 +186,6 @@ def child_note(trial: FrozenTrial, parent: FrozenTrial | None, experiment: str, 
 
 def _link(text: str, experiment: str, run_id: str) -> str:
     return f"[{text}](#{page_of(experiment, run_id)})"
-
-
-def _shown(value: Any) -> str:
-    return format_number(value) if isinstance(value, float) else plain(str(value))
 
 
 def _settings(study: Study, generations: Generations | None) -> dict[str, str]:

@@ -26,7 +26,6 @@ __all__ = [
     "TrialRun",
     "fitted",
     "leave_out",
-    "lineage_of",
     "milliseconds",
     "started",
     "text_of",
@@ -78,7 +77,7 @@ class TrialRun(NamedTuple):
         trial: FrozenTrial,
         generations: Generations | None,
         identity: StudyIdentity,
-        reports: Sequence[Report] | None = None,
+        reports: Sequence[Report],
         *,
         keeps_case: bool = True,
     ) -> TrialRun:
@@ -88,7 +87,7 @@ class TrialRun(NamedTuple):
             trial: The trial.
             generations: Its study's arithmetic, if it has one.
             identity: Its study's identity.
-            reports: What was reported of its network, see `reports_of`. Default: by this trial.
+            reports: What was reported of its network, see `reports_of`.
             keeps_case: Whether MLflow's database tells names apart that differ in case only.
         """
         start = milliseconds(trial.datetime_start or trial.datetime_complete)
@@ -99,22 +98,11 @@ class TrialRun(NamedTuple):
         said = {k: v for k, v in trial.user_attrs.items() if not _is_number(v)}
         notes = texts("user attr", said, text_of)
         notes = {user_key(k, keeps_case=keeps_case): text for k, text in notes.items()}
-        lineage = lineage_of(trial, identity)
+        lineage = Lineage.readable(trial.number, trial.system_attrs, identity)
         parent = None if lineage is None else lineage.parent
-        if reports is None:
-            reports = [Report(*report) for report in sorted(trial.intermediate_values.items())]
         tags = _tags(trial, generations, identity, lineage)
         values = _values(trial, reports, start, end, keeps_case=keeps_case)
         return cls(name, status, start, end, parent, params, tags, notes, values)
-
-
-def lineage_of(trial: FrozenTrial, identity: StudyIdentity) -> Lineage | None:
-    """Return where a trial comes from; None, and one line in the log, where that is damaged."""
-    try:
-        return Lineage.recorded(trial.number, trial.system_attrs, identity)
-    except AttrError as error:
-        pass_over(str(error))
-        return None
 
 
 def started(trial: FrozenTrial) -> str:

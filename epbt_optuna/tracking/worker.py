@@ -58,8 +58,9 @@ class _GaveUpError(Exception):
 class Worker:
     """Delivers one study from a thread of its own, until it is closed.
 
-    Training and the thread share a queue, two events, and numbers that one of them writes and the
-    other only reads. With `everything`, what others have just finished is delivered too.
+    Training and the thread share a queue, two events, what one of them sets and the other only
+    reads, and counts of trials. Two that count at one moment may lose one: counts are for people,
+    and decide nothing. With `everything`, what others have just finished is delivered too.
     """
 
     def __init__(self, study: Study, destination: Destination, *, everything: bool = False) -> None:

@@ -203,6 +203,16 @@ def test_a_view_is_saved_without_the_memory_it_is_a_view_of(tmp_path: Path) -> N
     assert torch.equal(loaded["bias"], stacked[8:, 3])
 
 
+@pytest.mark.parametrize("final", [1, "no"])
+def test_what_is_merely_true_is_not_final(tmp_path: Path, final: Any) -> None:
+    checkpoints, trial = CheckpointStore(tmp_path / "checkpoints"), make_study().ask()
+    saves: list[Callable[..., None]] = [checkpoints.save, checkpoints.save_path]
+    for save in saves:
+        with pytest.raises(TypeError, match=f"`final` must be True or False but got {final!r}"):
+            save(trial, str(tmp_path), final=final)
+    assert not (tmp_path / "checkpoints").exists()
+
+
 @pytest.mark.parametrize("store", [None, 3, object()])
 def test_a_store_must_be_a_path_or_an_artifact_store(store: Any) -> None:
     with pytest.raises(TypeError, match="`store` must be a path or an Optuna artifact store"):

@@ -31,7 +31,7 @@ from epbt_optuna.lineage import (
     lineage_graph,
     summarize_generations,
 )
-from epbt_optuna.lineage.overview import facts
+from epbt_optuna.lineage.overview import study_rows
 from epbt_optuna.population import Generations
 from epbt_optuna.tracking.runs import TrialRun
 from epbt_optuna.visualization._figure_data.generations import generations_info
@@ -122,7 +122,7 @@ def track(study: optuna.Study, _: CheckpointStore) -> None:
     generations, identity = Generations.recorded(study), StudyIdentity.of(study)
     for trial in study.trials:
         if trial.state.is_finished():
-            TrialRun.of(trial, generations, identity)
+            TrialRun.of(trial, generations, identity, reports=())
 
 
 def go_on(study: optuna.Study, checkpoints: CheckpointStore) -> None:
@@ -156,7 +156,7 @@ READERS: dict[str, Reader] = {
     "ancestry": lambda study, _: [ancestry(study, n) for n in range(10)],
     "graph": lambda study, _: lineage_graph(study),
     "table": lambda study, _: lineage_dataframe(study),
-    "summary": lambda study, _: (summarize_generations(study), facts(study)),
+    "summary": lambda study, _: (summarize_generations(study), study_rows(study)),
     "schedule": lambda study, _: [Schedule.from_study(study, n) for n in range(10)],
     "pictures": lambda study, _: (lineage_info(study), generations_info(study)),
     "pruner": prune,

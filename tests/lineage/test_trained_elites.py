@@ -14,7 +14,7 @@ from epbt_optuna.lineage import (
     summarize_generations,
 )
 from epbt_optuna.lineage.history import History
-from epbt_optuna.lineage.overview import facts
+from epbt_optuna.lineage.overview import study_rows
 from epbt_optuna.visualization._figure_data.lineage import lineage_info
 from tests.lineage.studies import Direction, evolve
 from tests.replay import Rules, is_elite, populations
@@ -117,11 +117,11 @@ def test_a_summary_has_the_values_as_they_are(direction: Direction) -> None:
 
 def test_the_overview_says_that_elites_go_on_training_and_who_is_the_fittest() -> None:
     study = trained()
-    told = dict(facts(study))
+    told = dict(study_rows(study))
     assert isinstance(study.sampler, EPBTSampler)
     fittest = study.sampler.fittest(study)
     assert told["population"] == "8 individuals, 4 of them elites that go on training"
     assert told["fittest"].startswith(f"trial {fittest.number} of generation")
-    plain = dict(facts(evolve()))
+    plain = dict(study_rows(evolve()))
     assert plain["population"] == "8 individuals, 4 of them elites"
     assert "fittest" not in plain

@@ -23,7 +23,11 @@ from tests.tracking.training import make_study, run
         ({"tracking_uri": " "}, ValueError, "`tracking_uri` must not be empty but got ' '"),
         ({"experiment": 1}, TypeError, "`experiment` must be a string or None but got 1"),
         ({"experiment": ""}, ValueError, "`experiment` must not be empty but got ''"),
-        ({"log_checkpoints": "yes"}, TypeError, "`log_checkpoints` must be a bool but got 'yes'"),
+        (
+            {"log_checkpoints": "yes"},
+            TypeError,
+            "`log_checkpoints` must be True or False but got 'yes'",
+        ),
         ({"pictures_every": -1}, ValueError, "`pictures_every` must be at least 0 but got -1"),
         ({"pictures_every": 1.5}, TypeError, "`pictures_every` must be an integer but got 1.5"),
     ],

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna import EPBTSampler
 from epbt_optuna._internal.identity import StudyIdentity
+from epbt_optuna.checkpoints.reports import reports_of
 from epbt_optuna.population import Generations
 from epbt_optuna.tracking import MLflowTracker
 from epbt_optuna.tracking.experiment import batches
@@ -38,8 +39,14 @@ def trial(**changes: object) -> FrozenTrial:
     return frozen
 
 
+def run_of(
+    trial: FrozenTrial, generations: Generations | None = None, identity: StudyIdentity = NOBODY
+) -> TrialRun:
+    return TrialRun.of(trial, generations, identity, reports_of(trial, identity, lambda _: None))
+
+
 def test_reports_are_spread_evenly_over_the_trial_and_fitness_is_at_its_end() -> None:
-    values = TrialRun.of(trial(), None, NOBODY).values
+    values = run_of(trial()).values
     start = int(START.timestamp() * 1000)
     assert [(p.key, p.step, p.value, p.timestamp - start) for p in values] == [
         ("intermediate_value", 0, 0.1, 5_000),
@@ -49,14 +56,14 @@ def test_reports_are_spread_evenly_over_the_trial_and_fitness_is_at_its_end() ->
 
 
 def test_a_trial_that_did_not_complete_has_no_fitness() -> None:
-    content = TrialRun.of(trial(state=TrialState.PRUNED), None, NOBODY)
+    content = run_of(trial(state=TrialState.PRUNED))
     assert {value.key for value in content.values} == {"intermediate_value"}
     assert content.status == "KILLED"
 
 
 def test_a_trial_whose_lineage_was_not_recorded_still_has_its_generation() -> None:
     """Its process was killed between the two."""
-    content = TrialRun.of(trial(number=7, state=TrialState.FAIL), Generations(6, 3), NOBODY)
+    content = run_of(trial(number=7, state=TrialState.FAIL), Generations(6, 3))
     assert content.tags["epbt.generation"] == "1"
     assert "epbt.parent_trial" not in content.tags
 
@@ -67,7 +74,7 @@ def test_an_elite_that_goes_on_training_is_tagged_as_one(train_elites: bool) -> 
     study = optuna.create_study(sampler=sampler)
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=8)
     identity, generations = StudyIdentity.of(study), Generations.recorded(study)
-    tags = [TrialRun.of(trial, generations, identity).tags for trial in study.trials]
+    tags = [run_of(trial, generations, identity).tags for trial in study.trials]
     elites = [number for number, own in enumerate(tags) if own.get("epbt.elite") == "true"]
     assert elites == ([4, 5] if train_elites else [])
     assert sum("epbt.elite" in own for own in tags) == len(elites)
@@ -123,11 +130,11 @@ def test_where_case_is_ignored_a_name_with_capitals_or_accents_has_a_hash(name: 
 def test_a_run_says_how_much_of_its_weights_are_the_mates(tmp_path: Path) -> None:
     study = averaging(tmp_path)
     identity = StudyIdentity.of(study)
-    tags = [TrialRun.of(trial, None, identity).tags for trial in study.trials]
+    tags = [run_of(trial, None, identity).tags for trial in study.trials]
     assert [t.get("epbt.mate_weight") for t in tags] == [None] * 4 + ["0.25", None] * 4
     damaged = study.trials[6]
     damaged.system_attrs = {**damaged.system_attrs, "epbt:mixed": "0.25"}
-    content = TrialRun.of(damaged, None, identity)  # and the rest is there
+    content = run_of(damaged, None, identity)  # and the rest is there
     assert "epbt.mate_weight" not in content.tags
     assert content.tags["epbt.mate_trial"] == tags[6]["epbt.mate_trial"]
 

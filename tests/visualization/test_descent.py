@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epbt_optuna import EPBTSampler, PBTSampler
-from epbt_optuna.visualization._figure_data.descent import Individual, founders, rows
+from epbt_optuna.visualization._figure_data.descent import TreeNode, founders, rows
 from epbt_optuna.visualization._figure_data.lineage import LineageInfo, lineage_info
 from epbt_optuna.visualization._figure_data.lineage_nodes import Place
 from tests.visualization.studies import eight_trials, study_of
@@ -23,15 +23,15 @@ def one(
     goes_on: bool = False,
     best: bool = False,
     unfitness: float = 0.0,
-) -> Individual:
+) -> TreeNode:
     last = generation if last is None else last
-    return Individual(parent, generation, last, goes_on, best, unfitness)
+    return TreeNode(parent, generation, last, goes_on, best, unfitness)
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> list[Individual]:
+def histories(draw: st.DrawFn) -> list[TreeNode]:
     """Draw individuals of whom each parent is alive just before its child is born."""
-    individuals: list[Individual] = []
+    individuals: list[TreeNode] = []
     for generation in range(draw(st.integers(1, 7))):
         alive = [i for i, one in enumerate(individuals) if one.last_generation >= generation - 1]
         for _ in range(draw(st.integers(1, 5))):
@@ -43,7 +43,7 @@ def histories(draw: st.DrawFn) -> list[Individual]:
 
 @given(histories())
 def test_nobody_shares_a_row_in_a_generation_and_no_line_crosses_another(
-    individuals: list[Individual],
+    individuals: list[TreeNode],
 ) -> None:
     placed = rows(individuals)
     assert min(placed) == 0

@@ -107,7 +107,7 @@ def test_a_schedule_that_cannot_be_shown_is_an_error_that_says_why() -> None:
         schedule_info(schedule(), [])
     with pytest.raises(ValueError, match="no best trial"):
         schedule_info(STUDIES["only failed and pruned"](), None)
-    with pytest.raises(TypeError, match="study or a Schedule is needed but got 3"):
+    with pytest.raises(TypeError, match="`source` must be a study or a Schedule but got 3"):
         schedule_info(3, None)  # type: ignore[arg-type]
 
 

@@ -10,7 +10,7 @@ process and send it signals. No lock is needed, by the order of what is written 
 notes the process, then looks at `_closing`; `run` notes the trial, then looks at `_closing`, before
 it hands the trial to the process; `interrupt` and `cut_off` set `_closing`, then look at process
 and trial. So either the worker's thread sees that it must not begin, or they see what it has begun
-and end that. A signal never reaches a stranger: the number of a process that has ended is not used
+and end that. A signal never reaches another process: the number of one that has ended is not used
 again until somebody has waited for it, and after that `Process` sends none.
 """
 

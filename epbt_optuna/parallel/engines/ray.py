@@ -46,6 +46,10 @@ _COUNT_SECONDS = 1.0  # for how long a count of the cluster's resources is good
 class RayTasks:
     """The tasks of one run, on the Ray cluster that this process is connected to.
 
+    The driver's thread notes a task as running before its end can be noticed, and looks at a copy
+    of those that run; a thread of Ray's takes it out when it has ended. Each is one step of
+    Python's, so no lock is needed: at worst a task that has just ended is cancelled, in vain.
+
     Without a connection, `ray.init()` makes one: to the cluster at `RAY_ADDRESS`, to one that was
     started on this machine, or to a new local one, which ends with the run.
 

@@ -11,10 +11,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["Individual", "founders", "rows"]
+__all__ = ["TreeNode", "founders", "rows"]
 
 
-class Individual(NamedTuple):
+class TreeNode(NamedTuple):
     """What decides where an individual stands.
 
     Attributes:
@@ -34,7 +34,7 @@ class Individual(NamedTuple):
     unfitness: float
 
 
-def founders(individuals: Sequence[Individual]) -> list[int]:
+def founders(individuals: Sequence[TreeNode]) -> list[int]:
     """Return from whom each one's weights come in the end; a founder's come from itself."""
     found: list[int] = []
     for index, one in enumerate(individuals):
@@ -42,7 +42,7 @@ def founders(individuals: Sequence[Individual]) -> list[int]:
     return found
 
 
-def rows(individuals: Sequence[Individual]) -> list[int]:
+def rows(individuals: Sequence[TreeNode]) -> list[int]:
     """Return the row of each individual; 0 is the top, and one is kept for life.
 
     In the middle is the founder whose weights the best has. Next to it are those whose descendants
@@ -68,7 +68,7 @@ def rows(individuals: Sequence[Individual]) -> list[int]:
     return found
 
 
-def _families(individuals: Sequence[Individual]) -> dict[int | None, list[int]]:
+def _families(individuals: Sequence[TreeNode]) -> dict[int | None, list[int]]:
     """Return the children of everybody, and the founders under None, in the order of placing.
 
     An elite's line goes on while it has children in several generations. Those born later must
@@ -102,7 +102,7 @@ class _Branch:
         individual: The one it begins with, alone so far.
     """
 
-    def __init__(self, individual: Individual) -> None:
+    def __init__(self, individual: TreeNode) -> None:
         generations = range(individual.generation, individual.last_generation + 1)
         self._spans = dict.fromkeys(generations, (0, 0))  # by generation: first and last row
         self._shift = 0  # to be added to each, so that moving a branch costs nothing

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
 from optuna import Study
 
 from epbt_optuna.lineage import lineage_graph
-from epbt_optuna.visualization._figure_data.descent import Individual, founders, rows
+from epbt_optuna.visualization._figure_data.descent import TreeNode, founders, rows
 from epbt_optuna.visualization._figure_data.lineage_nodes import (
     LineageNode,
     Place,
@@ -232,7 +232,7 @@ def _node(graph: networkx.DiGraph, number: int) -> LineageNode:
 def _placed(nodes: list[LineageNode], maximize: bool) -> list[LineageNode]:
     """Return the nodes, by number, with their rows and founders."""
     individuals = [
-        Individual(
+        TreeNode(
             parent=node.parent,
             generation=node.generation,
             last_generation=node.last_generation,

@@ -6,13 +6,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from optuna import Study
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import CategoricalDistribution
 
+from epbt_optuna.genome import NumericalDistribution
 from epbt_optuna.lineage import Schedule
 from epbt_optuna.lineage.times import training_times
 from epbt_optuna.visualization._style import short
@@ -114,7 +110,7 @@ def schedule_of(source: ScheduleSource) -> Schedule:
     if isinstance(source, Study):
         return Schedule.from_study(source)
     if not isinstance(source, Schedule):
-        raise TypeError(f"A study or a Schedule is needed but got {source!r}.")
+        raise TypeError(f"`source` must be a study or a Schedule but got {source!r}.")
     return source
 
 
@@ -126,25 +122,19 @@ def _curve(schedule: Schedule, name: str) -> ScheduleCurve:
         values = [_value(step.params, name, index) for step in schedule.steps]
         limits = (-0.5, len(categories) - 0.5)
         return ScheduleCurve(name, [*values, values[-1]], False, categories, limits)
+    assert isinstance(distribution, NumericalDistribution)
     values = [_value(step.params, name, float) for step in schedule.steps]
-    is_log = _is_log(distribution)
-    limits = _limits(distribution, [value for value in values if value is not None], is_log)
-    return ScheduleCurve(name, [*values, values[-1]], is_log, None, limits)
+    limits = _limits(distribution, [value for value in values if value is not None])
+    return ScheduleCurve(name, [*values, values[-1]], distribution.log, None, limits)
 
 
 def _value(params: Any, name: str, convert: Any) -> float | None:
     return float(convert(params[name])) if name in params else None
 
 
-def _is_log(distribution: BaseDistribution) -> bool:
-    return isinstance(distribution, FloatDistribution | IntDistribution) and distribution.log
-
-
-def _limits(
-    distribution: BaseDistribution, values: list[float], is_log: bool
-) -> tuple[float, float]:
+def _limits(distribution: NumericalDistribution, values: list[float]) -> tuple[float, float]:
     """Return the range, or more where a value is outside of it, and 5 % on both sides."""
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    is_log = distribution.log
     low = min([distribution.low, *values])
     high = max([distribution.high, *values])
     if is_log:

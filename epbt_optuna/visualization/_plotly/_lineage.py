@@ -206,16 +206,9 @@ def _coloured(info: LineageInfo, size: float) -> dict[str, Any]:
 
 
 def _add_best(figure: go.Figure, best: LineageNode, colour: str) -> None:
-    edge = "white" if colour == INK else INK
-    figure.add_scatter(
-        x=[best.generation],
-        y=[best.row],
-        mode="markers",
-        marker={"symbol": "star", "size": 18, "color": colour, "line": {"width": 1, "color": edge}},
-        name="best trial",
-        text=[_hover_text(best)],
-        hovertemplate="%{text}<extra></extra>",
-    )
+    edge = {"width": 1, "color": "white" if colour == INK else INK}
+    marker = {"symbol": "star", "size": 18, "color": colour, "line": edge}
+    _add_nodes(figure, "best trial", [best], marker=marker)
 
 
 def _hover_text(node: LineageNode) -> str:

@@ -51,9 +51,8 @@ def plot_lineage(
     info = lineage_info(study)
     height = min(10.0, max(4.5, 2.6 + 0.15 * info.n_rows))
     axes: Axes = make_axes(figure, size=(12, height))[0, 0]
-    size = info.size(
-        _LEGEND_SIZE, width=560, height=62 * height
-    )  # points: the plot is 7/9 of the picture
+    # In points: the plot is 7/9 of the picture.
+    size = info.size(_LEGEND_SIZE, width=560, height=62 * height)
     best_colour = INK if color_by == "founder" else BEST
     if color_by == "founder":
         _draw_clades(axes, info, size)
@@ -99,57 +98,35 @@ def _draw_paths(
         axes.add_collection(collections.LineCollection(paths, label=name, **style))
 
 
+def _draw_nodes(axes: Axes, order: int, name: str, nodes: list[LineageNode], **style: Any) -> None:
+    generations, rows = [node.generation for node in nodes], [node.row for node in nodes]
+    axes.plot(generations, rows, linestyle="", zorder=order, label=name, **style)
+
+
 def _draw_clades(axes: Axes, info: LineageInfo, size: float) -> None:
     """Draw each founder's descendants, and the lines between them, in its colour."""
     for clade in info.clades:
         _draw_paths(axes, 2, None, clade.inheritance, clade.colour, alpha=0.7)
         _draw_paths(axes, 3, None, clade.survival, clade.colour, alpha=0.5, linewidth=0.5 * size)
         nodes = [node for node in clade.nodes if node.state == "complete"]
-        axes.plot(
-            [node.generation for node in nodes],
-            [node.row for node in nodes],
-            linestyle="",
-            marker="o",
-            markersize=size,
-            markerfacecolor=clade.colour,
-            markeredgecolor=INK,
-            markeredgewidth=_edge_width(size),
-            zorder=4,
-            label=clade.name,
-        )
+        edge = {"markeredgecolor": INK, "markeredgewidth": _edge_width(size)}
+        style = {"marker": "o", "markersize": size, "markerfacecolor": clade.colour, **edge}
+        _draw_nodes(axes, 4, clade.name, nodes, **style)
 
 
 def _draw_best(axes: Axes, best: LineageNode, colour: str) -> None:
-    axes.plot(
-        [best.generation],
-        [best.row],
-        linestyle="",
-        marker="*",
-        markersize=15,
-        markerfacecolor=colour,
-        markeredgecolor="white" if colour == INK else INK,
-        markeredgewidth=0.8,
-        zorder=5,
-        label="best trial",
-    )
+    edge = {"markeredgecolor": "white" if colour == INK else INK, "markeredgewidth": 0.8}
+    style = {"marker": "*", "markersize": 15, "markerfacecolor": colour, **edge}
+    _draw_nodes(axes, 5, "best trial", [best], **style)
 
 
 def _draw_others(axes: Axes, info: LineageInfo, size: float) -> None:
     for state, symbol in _SYMBOLS.items():
         nodes = [node for node in info.nodes if node.state == state]
         if nodes:
-            axes.plot(
-                [node.generation for node in nodes],
-                [node.row for node in nodes],
-                linestyle="",
-                marker=symbol,
-                markersize=0.9 * size,
-                markerfacecolor="none",
-                markeredgecolor=STATE_COLOURS[state],
-                markeredgewidth=1.2,
-                zorder=3,
-                label=f"{state} ({len(nodes)})",
-            )
+            edge = {"markeredgecolor": STATE_COLOURS[state], "markeredgewidth": 1.2}
+            style = {"marker": symbol, "markersize": 0.9 * size, "markerfacecolor": "none", **edge}
+            _draw_nodes(axes, 3, f"{state} ({len(nodes)})", nodes, **style)
 
 
 def _draw_evaluated(axes: Axes, info: LineageInfo, size: float) -> None:
