@@ -29,6 +29,7 @@ __all__ = [
     "contains",
     "draw",
     "is_plainly_inside",
+    "is_same",
     "move",
     "neighbour",
     "own_value",
@@ -126,6 +127,16 @@ def own_value(distribution: BaseDistribution, value: Any) -> Any:
     if isinstance(distribution, IntDistribution):
         return clip(distribution, value)
     return float(value)
+
+
+def is_same(distribution: BaseDistribution, one: Any, other: Any) -> bool:
+    """Return whether both are the same for Optuna: equal, or equal when a database had them."""
+    if one == other:
+        return True
+    if not (contains(distribution, one) and contains(distribution, other)):
+        return False
+    one, other = own_value(distribution, one), own_value(distribution, other)
+    return one is other or bool(one == other)  # NaN is NaN
 
 
 def broken_rule(distribution: BaseDistribution, value: Any) -> str | None:
