@@ -192,11 +192,11 @@ def neighbour(distribution: CategoricalDistribution, value: Any, direction: int)
     Categories that Optuna records as one, such as 1 and True, are one here too.
     """
     choices = distribution.choices
-    distinct = [choice for i, choice in enumerate(choices) if choices.index(choice) == i]
-    index = _index(distinct, own_value(distribution, value))
-    if index is None or not 0 <= index + direction < len(distinct):
+    index = _index(choices, own_value(distribution, value))
+    if index is None or direction == 0:
         return value
-    return distinct[index + direction]
+    others = range(index + direction, len(choices) if direction > 0 else -1, direction)
+    return next((choices[i] for i in others if choices.index(choices[i]) == i), value)
 
 
 def spread(distribution: NumericalDistribution) -> float:

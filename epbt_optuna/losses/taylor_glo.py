@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 import torch
 from torch import Tensor, nn
 
-from epbt_optuna._internal.checks import check_number
+from epbt_optuna._internal.checks import check_boolean, check_number
 from epbt_optuna._internal.each import Each
 from epbt_optuna.losses.arguments import (
     LossOptions,
@@ -99,6 +99,7 @@ class TaylorGLOLoss(nn.Module):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
+        check_boolean("normalize", normalize)
         check_reduction(reduction)
         check_label_options(ignore_index, label_smoothing)
         check_weight(weight)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -12,12 +12,16 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from epbt_optuna._internal.optuna import read_trial
+from epbt_optuna._internal.optuna import constraints_of, read_trial
 from epbt_optuna._internal.per_study import PerStudy
+from epbt_optuna._internal.text import get_logger
+from epbt_optuna._internal.warn_once import warn_once
 from epbt_optuna.genome import Genome, contains, draw
 from epbt_optuna.population import Generations
 
 __all__ = ["FounderGenome", "Founders", "without_stop"]
+
+_logger = get_logger("epbt_optuna.samplers")
 
 
 class FounderGenome(Genome):
@@ -113,6 +117,27 @@ class Founders:
                 study,
                 f"`search_space` has {name!r} in {own}, but the objective suggests it from "
                 f"{distribution}: founders are drawn from the first.",
+            )
+
+    def after_trial(
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """Pass a founder's result on to the initial sampler, and look whether that constrains it.
+
+        Offspring are not shown to it, and who has no constraints is feasible.
+        """
+        sampler = self.sampler_for(trial)
+        if sampler is None:
+            return
+        sampler.after_trial(without_stop(study), trial, state, values)
+        latest = read_trial(study, trial.number)
+        if latest is not None and constraints_of(latest) and not constraints_of(trial):
+            warn_once(
+                _logger,
+                study,
+                "constraints",
+                f"`initial_sampler` has set constraints of founder {trial.number}, but will set "
+                "none of offspring, which count as feasible then. Set them in the objective",
             )
 
     def warn_of_unused(self, study: Study, trial: FrozenTrial) -> None:

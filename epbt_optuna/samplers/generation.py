@@ -195,9 +195,7 @@ class GenerationSampler(Populations):
         warn_of_misuse(study, trial, state)
         warn_of_comparing_pruner(study, trial, state)
         self._named.warn(trial, state)
-        initial_sampler = self._founders.sampler_for(trial)
-        if initial_sampler is not None:
-            initial_sampler.after_trial(without_stop(study), trial, state, values)
+        self._founders.after_trial(study, trial, state, values)
 
     # What the hooks are made of
 

@@ -37,6 +37,11 @@ T = TypeVar("T")
             "`min_offspring` must be a number but got '1'.",
         ),
         (
+            lambda: EPBTPruner(prune_non_finite="no"),  # type: ignore[arg-type]
+            TypeError,
+            "`prune_non_finite` must be True or False but got 'no'.",
+        ),
+        (
             lambda: EPBTPruner(n_warmup_steps=-1),
             ValueError,
             "`n_warmup_steps` must be at least 0 but got -1.",
