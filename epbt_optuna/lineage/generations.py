@@ -12,7 +12,7 @@ from optuna import Study
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from epbt_optuna.genome import NumericalDistribution, spread
+from epbt_optuna.genome import NumericalDistribution, own_value, spread
 from epbt_optuna.lineage.history import History
 from epbt_optuna.population import Individual
 
@@ -120,8 +120,11 @@ def _diversity(population: Sequence[FrozenTrial]) -> float:
 
 def _spread_of(values: Sequence[Any], distribution: BaseDistribution) -> float:
     if isinstance(distribution, CategoricalDistribution):
-        choices = Counter(distribution.to_internal_repr(value) for value in values)
-        shares = np.array(list(choices.values())) / len(values)
+        # Added trials may have lists for tuples, or other categories, which Optuna has no index of.
+        own = [own_value(distribution, value) for value in values]
+        choices = distribution.choices
+        counts = Counter(choices.index(c) if c in choices else repr(c) for c in own)
+        shares = np.array(list(counts.values())) / len(values)
         return 1 - float(np.sum(shares**2))
     assert isinstance(distribution, NumericalDistribution)
     width = spread(distribution)
