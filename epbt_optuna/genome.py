@@ -70,6 +70,8 @@ def draw(distribution: BaseDistribution, rng: np.random.Generator) -> Any:
     if not isinstance(distribution, (FloatDistribution, IntDistribution)):  # faster than a union
         raise TypeError(f"`distribution` must be one of Optuna's but got {distribution!r}.")
     low, high, step = _range(distribution)
+    if low == -math.inf or high == math.inf:
+        raise ValueError(f"`distribution` must have a finite range but got {distribution}.")
     if distribution.log:
         # An integer k stands for [k − ½, k + ½], so that both ends get their whole share.
         margin = 0.5 if isinstance(distribution, IntDistribution) else 0.0
