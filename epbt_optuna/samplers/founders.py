@@ -19,7 +19,7 @@ from epbt_optuna._internal.warn_once import warn_once
 from epbt_optuna.genome import Genome, contains, draw
 from epbt_optuna.population import Generations
 
-__all__ = ["FounderGenome", "Founders", "without_stop"]
+__all__ = ["FounderGenome", "Founders", "check_space", "without_stop"]
 
 _logger = get_logger("epbt_optuna.samplers")
 
@@ -47,7 +47,7 @@ class Founders:
         search_space: Mapping[str, BaseDistribution] | None,
     ) -> None:
         _check_sampler(initial_sampler)
-        _check_space(search_space)
+        check_space("search_space", search_space)
         self._generations = generations
         self.initial_sampler = initial_sampler
         self.search_space = dict(search_space or {})
@@ -195,19 +195,20 @@ def _check_sampler(sampler: Any) -> None:
         raise TypeError(f"`initial_sampler` must be a sampler of Optuna but got {sampler!r}.")
 
 
-def _check_space(space: Any) -> None:
+def check_space(setting: str, space: Any) -> None:
+    """Raise a TypeError unless `space`, given as `setting`, maps names to distributions."""
     if space is None:
         return
     if not isinstance(space, Mapping):
         raise TypeError(
-            f"`search_space` must be a mapping of names to distributions but got {space!r}."
+            f"`{setting}` must be a mapping of names to distributions but got {space!r}."
         )
     for name, distribution in space.items():
         if not isinstance(name, str):
-            raise TypeError(f"`search_space` must have names for keys but has {name!r}.")
+            raise TypeError(f"`{setting}` must have names for keys but has {name!r}.")
         if not isinstance(distribution, BaseDistribution):
             raise TypeError(
-                f"`search_space` must have distributions of Optuna for values but has {name!r}: "
+                f"`{setting}` must have distributions of Optuna for values but has {name!r}: "
                 f"{distribution!r}."
             )
 
