@@ -50,7 +50,9 @@ class TaylorGLOLoss(nn.Module):
     Attributes:
         theta: The eight numbers, a tensor of shape (8,), or (P, 8) for P members. It moves with the
             model (`.to(device)`, `.cuda()`), but keeps its dtype where the model is made `.half()`
-            or `.bfloat16()`, as `weight` does. Neither is in the `state_dict`.
+            or `.bfloat16()`, as `weight` does. Neither is in the `state_dict`. What is set or
+            changed in place counts at the next call, but not through `.data`, which torch does not
+            see either.
 
     Raises:
         TypeError: If `theta` does not hold real numbers, or an option is of another kind.
