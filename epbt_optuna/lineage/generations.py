@@ -40,7 +40,8 @@ class GenerationSummary(NamedTuple):
         diversity: How much the genomes of M_g differ, the mean over their variables: for numbers
             the standard deviation, in units of the range, in [0, ½] (logarithms of both where
             the variable is logarithmic); for categories the Gini impurity, 1 − Σ p². 0: all are
-            the same; NaN: nobody is alive.
+            the same; NaN: nobody is alive. Values that were enqueued outside of the range count, so
+            it may be more, and is NaN with an infinite one.
         n_reports: Values that the trials reported: epochs trained, where each reports one.
         best_trial: Number of the fittest, of several the first; or None.
     """
@@ -131,4 +132,5 @@ def _spread_of(values: Sequence[Any], distribution: BaseDistribution) -> float:
     if not width:
         return 0.0
     numbers = np.array(values, dtype=float)
-    return float(np.std((np.log(numbers) if distribution.log else numbers) / width))
+    with np.errstate(all="ignore"):  # a user may enqueue infinity
+        return float(np.std((np.log(numbers) if distribution.log else numbers) / width))
