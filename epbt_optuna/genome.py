@@ -29,6 +29,7 @@ __all__ = [
     "contains",
     "draw",
     "is_plainly_inside",
+    "is_same",
     "move",
     "neighbour",
     "own_value",
@@ -69,6 +70,8 @@ def draw(distribution: BaseDistribution, rng: np.random.Generator) -> Any:
     if not isinstance(distribution, (FloatDistribution, IntDistribution)):  # faster than a union
         raise TypeError(f"`distribution` must be one of Optuna's but got {distribution!r}.")
     low, high, step = _range(distribution)
+    if low == -math.inf or high == math.inf:
+        raise ValueError(f"`distribution` must have a finite range but got {distribution}.")
     if distribution.log:
         # An integer k stands for [k − ½, k + ½], so that both ends get their whole share.
         margin = 0.5 if isinstance(distribution, IntDistribution) else 0.0
@@ -128,6 +131,16 @@ def own_value(distribution: BaseDistribution, value: Any) -> Any:
     return float(value)
 
 
+def is_same(distribution: BaseDistribution, one: Any, other: Any) -> bool:
+    """Return whether both are the same for Optuna: equal, or equal when a database had them."""
+    if one == other:
+        return True
+    if not (contains(distribution, one) and contains(distribution, other)):
+        return False
+    one, other = own_value(distribution, one), own_value(distribution, other)
+    return one is other or bool(one == other)  # NaN is NaN
+
+
 def broken_rule(distribution: BaseDistribution, value: Any) -> str | None:
     """Return what `value` should be but is not, as operators return it; None if it is right.
 
@@ -181,11 +194,11 @@ def neighbour(distribution: CategoricalDistribution, value: Any, direction: int)
     Categories that Optuna records as one, such as 1 and True, are one here too.
     """
     choices = distribution.choices
-    distinct = [choice for i, choice in enumerate(choices) if choices.index(choice) == i]
-    index = _index(distinct, own_value(distribution, value))
-    if index is None or not 0 <= index + direction < len(distinct):
+    index = _index(choices, own_value(distribution, value))
+    if index is None or direction == 0:
         return value
-    return distinct[index + direction]
+    others = range(index + direction, len(choices) if direction > 0 else -1, direction)
+    return next((choices[i] for i in others if choices.index(choices[i]) == i), value)
 
 
 def spread(distribution: NumericalDistribution) -> float:

@@ -188,6 +188,20 @@ def test_integers_wider_than_numpys_are_drawn_from_the_whole_range(high: int) ->
     assert 0.9 * high < max(values) <= high
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "log"),
+    [
+        (0, math.inf, False),
+        (-math.inf, 0, False),
+        (-math.inf, math.inf, False),
+        (1, math.inf, True),
+    ],
+)
+def test_an_infinite_range_cannot_be_drawn_from(low: float, high: float, log: bool) -> None:
+    with pytest.raises(ValueError, match="`distribution` must have a finite range but got Float"):
+        draw(FloatDistribution(low, high, log=log), np.random.default_rng(0))
+
+
 def test_a_distribution_that_is_not_optunas_cannot_be_drawn_from() -> None:
     with pytest.raises(TypeError, match="`distribution` must be one of Optuna's but got"):
         draw(NewDistribution(), np.random.default_rng(0))

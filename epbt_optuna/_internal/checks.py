@@ -6,12 +6,14 @@ import inspect
 import math
 import operator
 from collections.abc import Collection, Iterable, Mapping
+from datetime import timedelta
 from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 if TYPE_CHECKING:
     from optuna import Study
+    from optuna.trial import FrozenTrial
 
 __all__ = [
     "check_boolean",
@@ -19,6 +21,7 @@ __all__ = [
     "check_integer",
     "check_names",
     "check_number",
+    "check_of_study",
     "check_one_objective",
     "check_probability",
     "check_share",
@@ -88,6 +91,25 @@ def check_one_objective(sampler: object, study: Study) -> None:
             f"{type(sampler).__name__} is for studies with one objective but this one has "
             f"{len(study.directions)} directions."
         )
+
+
+def check_of_study(study_name: str, trial: FrozenTrial, own: FrozenTrial | None) -> None:
+    """Raise if `trial` is another study's: its number would stand for another trial here.
+
+    Args:
+        study_name: The study's name.
+        trial: What a caller passed.
+        own: The study's trial with this number, if there is one.
+    """
+    if own is not None:
+        began, own_began = trial.datetime_start, own.datetime_start
+        if not began or not own_began:  # it waited, at least when it was read
+            return
+        if abs(began - own_began) <= timedelta(seconds=1):  # some databases round
+            return
+    raise ValueError(
+        f"`trial` must be one of study {study_name!r} but got trial {trial.number} of another one."
+    )
 
 
 def check_state_dict(state: Any, whose: str, keys: set[str]) -> None:

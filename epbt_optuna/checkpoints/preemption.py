@@ -5,6 +5,8 @@ from __future__ import annotations
 from optuna import Study, Trial, create_trial
 from optuna.trial import FrozenTrial, TrialState
 
+from epbt_optuna._internal.checks import check_of_study
+from epbt_optuna._internal.optuna import read_trial
 from epbt_optuna._internal.optuna_loop import reopen_trial
 
 __all__ = ["reopen", "resume"]
@@ -26,7 +28,7 @@ def reopen(study: Study, trial: FrozenTrial) -> Trial:
         The trial, to be trained and told.
 
     Raises:
-        ValueError: The trial is not RUNNING.
+        ValueError: The trial is not RUNNING, or is another study's.
 
     Example:
         ```python
@@ -37,6 +39,7 @@ def reopen(study: Study, trial: FrozenTrial) -> Trial:
     """
     if trial.state != TrialState.RUNNING:
         raise ValueError(f"`trial` must be RUNNING but trial {trial.number} is {trial.state.name}.")
+    check_of_study(study.study_name, trial, read_trial(study, trial.number))
     return reopen_trial(study, trial.number)
 
 
@@ -55,7 +58,8 @@ def resume(study: Study, trial: FrozenTrial) -> None:
             FAILED.
 
     Raises:
-        ValueError: The trial is neither RUNNING nor FAILED, or has ended since it was read.
+        ValueError: The trial is neither RUNNING nor FAILED, has ended since it was read, or is
+            another study's.
 
     Example:
         ```python
@@ -67,6 +71,7 @@ def resume(study: Study, trial: FrozenTrial) -> None:
         raise ValueError(
             f"`trial` must be RUNNING or FAILED but trial {trial.number} is {trial.state.name}."
         )
+    check_of_study(study.study_name, trial, read_trial(study, trial.number))
     if trial.state == TrialState.RUNNING:
         # Whatever it recorded since `trial` was read, such as a partial checkpoint, counts.
         trial = study.tell(trial.number, state=TrialState.FAIL)

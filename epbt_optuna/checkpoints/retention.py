@@ -159,7 +159,10 @@ class Retention:
         if keep == "lineage":
             needed = self._with_ancestors(needed)
         self._is_waiting = bool(waiting)
-        return {n: self._stored[n] for n in self._marks if n not in needed}
+        # A trial that was added to its own study again has the bytes of the one that it was.
+        kept = {self._stored[n].artifact for n in needed & self._stored.keys()}
+        garbage = ((n, self._stored[n]) for n in self._marks if n not in needed)
+        return {n: record for n, record in garbage if record.artifact not in kept}
 
     def _may_be_chosen(self) -> Callable[[int, _Mark], bool]:
         """Return a function that says whether somebody may have chosen a trial before its mark."""

@@ -12,7 +12,7 @@ from optuna import Study
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from epbt_optuna.genome import NumericalDistribution, spread
+from epbt_optuna.genome import NumericalDistribution, own_value, spread
 from epbt_optuna.lineage.history import History
 from epbt_optuna.population import Individual
 
@@ -40,7 +40,8 @@ class GenerationSummary(NamedTuple):
         diversity: How much the genomes of M_g differ, the mean over their variables: for numbers
             the standard deviation, in units of the range, in [0, ½] (logarithms of both where
             the variable is logarithmic); for categories the Gini impurity, 1 − Σ p². 0: all are
-            the same; NaN: nobody is alive.
+            the same; NaN: nobody is alive. Values that were enqueued outside of the range count, so
+            it may be more, and is NaN with an infinite one.
         n_reports: Values that the trials reported: epochs trained, where each reports one.
         best_trial: Number of the fittest, of several the first; or None.
     """
@@ -120,12 +121,16 @@ def _diversity(population: Sequence[FrozenTrial]) -> float:
 
 def _spread_of(values: Sequence[Any], distribution: BaseDistribution) -> float:
     if isinstance(distribution, CategoricalDistribution):
-        choices = Counter(distribution.to_internal_repr(value) for value in values)
-        shares = np.array(list(choices.values())) / len(values)
+        # Added trials may have lists for tuples, or other categories, which Optuna has no index of.
+        own = [own_value(distribution, value) for value in values]
+        choices = distribution.choices
+        counts = Counter(choices.index(c) if c in choices else repr(c) for c in own)
+        shares = np.array(list(counts.values())) / len(values)
         return 1 - float(np.sum(shares**2))
     assert isinstance(distribution, NumericalDistribution)
     width = spread(distribution)
     if not width:
         return 0.0
     numbers = np.array(values, dtype=float)
-    return float(np.std((np.log(numbers) if distribution.log else numbers) / width))
+    with np.errstate(all="ignore"):  # a user may enqueue infinity
+        return float(np.std((np.log(numbers) if distribution.log else numbers) / width))

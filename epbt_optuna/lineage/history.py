@@ -10,7 +10,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.attrs import LINEAGE, MIXED
-from epbt_optuna._internal.checks import check_integer
+from epbt_optuna._internal.checks import check_integer, check_of_study
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna.checkpoints.mixed import Mixed
 from epbt_optuna.checkpoints.records import CheckpointError, CheckpointRecord
@@ -155,7 +155,7 @@ class History:
 
         Raises:
             TypeError: `trial` is neither a trial nor a number.
-            ValueError: There is no such trial, or no best one.
+            ValueError: There is no such trial, or no best one; or it is of another study.
         """
         if trial is None:
             return self._require_best()
@@ -166,6 +166,8 @@ class History:
                 f"`trial` must be one of study {self.study_name!r}, whose last is trial "
                 f"{len(self.trials) - 1}, but got {number}."
             )
+        if isinstance(trial, FrozenTrial):
+            check_of_study(self.study_name, trial, self.trials[number])
         return self.trials[number]
 
     def ancestry(self, trial: FrozenTrial) -> tuple[FrozenTrial, ...]:

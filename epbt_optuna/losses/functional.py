@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
+from epbt_optuna._internal.checks import check_boolean
 from epbt_optuna._internal.each import Each
 from epbt_optuna.losses.arguments import (
     check_classes,
@@ -103,6 +104,7 @@ def taylor_glo_loss(
             are looked at where that is free: not on accelerators, nor under `torch.compile` or
             `vmap`, where torch itself stops at a class index out of range.
     """
+    check_boolean("normalize", normalize)
     check_reduction(reduction)
     check_label_options(ignore_index, label_smoothing)
     check_logits(logits)

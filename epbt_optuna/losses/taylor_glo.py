@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 import torch
 from torch import Tensor, nn
 
-from epbt_optuna._internal.checks import check_number
+from epbt_optuna._internal.checks import check_boolean, check_number
 from epbt_optuna._internal.each import Each
 from epbt_optuna.losses.arguments import (
     LossOptions,
@@ -50,7 +50,9 @@ class TaylorGLOLoss(nn.Module):
     Attributes:
         theta: The eight numbers, a tensor of shape (8,), or (P, 8) for P members. It moves with the
             model (`.to(device)`, `.cuda()`), but keeps its dtype where the model is made `.half()`
-            or `.bfloat16()`, as `weight` does. Neither is in the `state_dict`.
+            or `.bfloat16()`, as `weight` does. Neither is in the `state_dict`. What is set or
+            changed in place counts at the next call, but not through `.data`, which torch does not
+            see either.
 
     Raises:
         TypeError: If `theta` does not hold real numbers, or an option is of another kind.
@@ -99,6 +101,7 @@ class TaylorGLOLoss(nn.Module):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
+        check_boolean("normalize", normalize)
         check_reduction(reduction)
         check_label_options(ignore_index, label_smoothing)
         check_weight(weight)

@@ -84,9 +84,9 @@ class GaussianMutation:
             return _unmoved(distribution, value)
         if self.scale == "range":
             noise *= spread(distribution)
-            target = value * _exp(noise) if distribution.log else value + noise
+            target = _scaled(value, noise) if distribution.log else value + noise
         else:
-            target = value * (_exp(noise) if distribution.log else 1 + noise)
+            target = _scaled(value, noise) if distribution.log else value * (1 + noise)
         return move(distribution, value, target, upward=noise > 0)
 
     def _direction(self, rng: np.random.Generator) -> int:
@@ -178,6 +178,9 @@ def _unmoved(distribution: NumericalDistribution, value: float) -> float:
     return float(value) if isinstance(distribution, FloatDistribution) else value
 
 
-def _exp(exponent: float) -> float:
-    """Return e to the exponent, without overflow: what it multiplies is clipped anyway."""
-    return math.exp(min(exponent, 700.0))
+def _scaled(value: float, exponent: float) -> float:
+    """Return the value times e to the exponent, of which a range may have up to 1,454."""
+    if abs(exponent) <= 700:
+        return value * math.exp(exponent)
+    half = math.exp(min(exponent / 2, 700))  # twice, for want of room; the result is clipped
+    return value * half * half

@@ -16,7 +16,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from epbt_optuna._internal.checks import check_integer, check_number
+from epbt_optuna._internal.checks import check_boolean, check_integer, check_number
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import read_trial
 from epbt_optuna._internal.per_study import PerStudy, empty_dict
@@ -95,7 +95,7 @@ class EPBTPruner(BasePruner):
             Needed where the study was loaded without it.
 
     Raises:
-        TypeError: A number is of the wrong type, or `sampler` is another one. When used: the
+        TypeError: An argument is of the wrong type, or `sampler` is another one. When used: the
             study's sampler is another one, or it has a selection of the user's own without
             `win_probabilities` (see `epbt_optuna.operators.SelectionOdds`).
         ValueError: A number is out of its range.
@@ -135,6 +135,7 @@ class EPBTPruner(BasePruner):
         check_number("min_offspring", min_offspring, at_least=0)
         if min_offspring > 1:
             raise ValueError(f"`min_offspring` must be at most 1 but got {min_offspring}.")
+        check_boolean("prune_non_finite", prune_non_finite)
         check_integer("n_warmup_steps", n_warmup_steps, at_least=0)
         check_integer("n_min_trials", n_min_trials, at_least=1)
         check_integer("min_survivors", min_survivors, at_least=1)

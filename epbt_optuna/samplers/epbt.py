@@ -23,6 +23,7 @@ from epbt_optuna.operators import (
     UniformCrossover,
 )
 from epbt_optuna.population import Generations
+from epbt_optuna.samplers.founders import check_space
 from epbt_optuna.samplers.generation import GenerationSampler
 from epbt_optuna.samplers.wrappers import check_study, required_sampler
 
@@ -202,11 +203,13 @@ def ask_generation(
         The trials, by number. Generation 0 has p, every later one p − k, or p with `train_elites`.
 
     Raises:
-        TypeError: The study's sampler is another one.
+        TypeError: The study's sampler is another one, or `fixed_distributions` is no mapping of
+            names to distributions; no trial is asked.
         ValueError: The study is not one that its sampler can go on with; no trial is asked.
         Exception: What an operator or a sampler raises; the trials asked so far are failed.
     """
     sampler = required_sampler(study)
+    check_space("fixed_distributions", fixed_distributions)
     check_study(study)
     trials: list[Trial] = []
     try:

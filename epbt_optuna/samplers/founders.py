@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -12,12 +12,16 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from epbt_optuna._internal.optuna import read_trial
+from epbt_optuna._internal.optuna import constraints_of, read_trial
 from epbt_optuna._internal.per_study import PerStudy
+from epbt_optuna._internal.text import get_logger
+from epbt_optuna._internal.warn_once import warn_once
 from epbt_optuna.genome import Genome, contains, draw
 from epbt_optuna.population import Generations
 
-__all__ = ["FounderGenome", "Founders", "without_stop"]
+__all__ = ["FounderGenome", "Founders", "check_space", "without_stop"]
+
+_logger = get_logger("epbt_optuna.samplers")
 
 
 class FounderGenome(Genome):
@@ -43,7 +47,7 @@ class Founders:
         search_space: Mapping[str, BaseDistribution] | None,
     ) -> None:
         _check_sampler(initial_sampler)
-        _check_space(search_space)
+        check_space("search_space", search_space)
         self._generations = generations
         self.initial_sampler = initial_sampler
         self.search_space = dict(search_space or {})
@@ -115,6 +119,27 @@ class Founders:
                 f"{distribution}: founders are drawn from the first.",
             )
 
+    def after_trial(
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """Pass a founder's result on to the initial sampler, and look whether that constrains it.
+
+        Offspring are not shown to it, and who has no constraints is feasible.
+        """
+        sampler = self.sampler_for(trial)
+        if sampler is None:
+            return
+        sampler.after_trial(without_stop(study), trial, state, values)
+        latest = read_trial(study, trial.number)
+        if latest is not None and constraints_of(latest) and not constraints_of(trial):
+            warn_once(
+                _logger,
+                study,
+                "constraints",
+                f"`initial_sampler` has set constraints of founder {trial.number}, but will set "
+                "none of offspring, which count as feasible then. Set them in the objective",
+            )
+
     def warn_of_unused(self, study: Study, trial: FrozenTrial) -> None:
         """At the first trial after generation 0, warn of variables that nobody has suggested."""
         founders = self._generations.numbers(0)
@@ -170,19 +195,20 @@ def _check_sampler(sampler: Any) -> None:
         raise TypeError(f"`initial_sampler` must be a sampler of Optuna but got {sampler!r}.")
 
 
-def _check_space(space: Any) -> None:
+def check_space(setting: str, space: Any) -> None:
+    """Raise a TypeError unless `space`, given as `setting`, maps names to distributions."""
     if space is None:
         return
     if not isinstance(space, Mapping):
         raise TypeError(
-            f"`search_space` must be a mapping of names to distributions but got {space!r}."
+            f"`{setting}` must be a mapping of names to distributions but got {space!r}."
         )
     for name, distribution in space.items():
         if not isinstance(name, str):
-            raise TypeError(f"`search_space` must have names for keys but has {name!r}.")
+            raise TypeError(f"`{setting}` must have names for keys but has {name!r}.")
         if not isinstance(distribution, BaseDistribution):
             raise TypeError(
-                f"`search_space` must have distributions of Optuna for values but has {name!r}: "
+                f"`{setting}` must have distributions of Optuna for values but has {name!r}: "
                 f"{distribution!r}."
             )
 

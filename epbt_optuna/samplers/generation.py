@@ -39,6 +39,7 @@ from epbt_optuna.population import Generations, Lineage
 from epbt_optuna.samplers.breeding import Breeding
 from epbt_optuna.samplers.comparing import warn_of_comparing_pruner
 from epbt_optuna.samplers.elites import TrainedElites
+from epbt_optuna.samplers.excluded import warn_of_excluded
 from epbt_optuna.samplers.founders import FounderGenome, Founders, without_stop
 from epbt_optuna.samplers.inherited import Inherited
 from epbt_optuna.samplers.named import NamedVariables
@@ -177,8 +178,10 @@ class GenerationSampler(Populations):
                 self._founders.compare(study, trial, param_name, param_distribution, value)
             if contains(param_distribution, value):
                 return own_value(param_distribution, value)
-            if param_name in self._inherited.names and not isinstance(genome, FounderGenome):
-                return self._inherited.outside(trial, genome, param_name, param_distribution)
+            if not isinstance(genome, FounderGenome):
+                if param_name in self._inherited.names:
+                    return self._inherited.outside(trial, genome, param_name, param_distribution)
+                warn_of_excluded(study, trial, param_name, param_distribution, value)
         initial_sampler = self._founders.sampler_for(trial)
         if initial_sampler is None:
             return self._draw(trial, param_name, param_distribution)
@@ -192,9 +195,7 @@ class GenerationSampler(Populations):
         warn_of_misuse(study, trial, state)
         warn_of_comparing_pruner(study, trial, state)
         self._named.warn(trial, state)
-        initial_sampler = self._founders.sampler_for(trial)
-        if initial_sampler is not None:
-            initial_sampler.after_trial(without_stop(study), trial, state, values)
+        self._founders.after_trial(study, trial, state, values)
 
     # What the hooks are made of
 

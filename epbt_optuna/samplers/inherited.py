@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
 from epbt_optuna._internal.optuna import enqueued_params, fixed_params
-from epbt_optuna.genome import Genome, contains, own_value
+from epbt_optuna.genome import Genome, contains, is_same
 
 __all__ = ["Inherited"]
 
@@ -40,7 +40,7 @@ class Inherited:
         """
         enqueued = enqueued_params(trial)
         return any(
-            not _is_same(parent.distributions[name], value, parent.params[name])
+            not is_same(parent.distributions[name], value, parent.params[name])
             if name in parent.params
             else name in enqueued
             for name, value in fixed_params(study, trial).items()
@@ -57,7 +57,7 @@ class Inherited:
         """
         for name in sorted(self.names & wrapped.keys()):
             value = genome.params[name]
-            if not _is_same(genome.distributions[name], wrapped[name], value):
+            if not is_same(genome.distributions[name], wrapped[name], value):
                 raise ValueError(
                     f"`inherited` has {name!r}, which trial {trial.number} has from its parent as "
                     f"{value!r}, but {type(study.sampler).__name__} makes it {wrapped[name]!r}. "
@@ -82,12 +82,3 @@ class Inherited:
                 f"{value!r}."
             )
         return value
-
-
-def _is_same(distribution: BaseDistribution, one: Any, other: Any) -> bool:
-    """Return whether both are the same for Optuna: equal, or equal when a database had them."""
-    if one == other:
-        return True
-    if not (contains(distribution, one) and contains(distribution, other)):
-        return False
-    return bool(own_value(distribution, one) == own_value(distribution, other))

@@ -8,10 +8,14 @@ from optuna.trial import FrozenTrial
 
 from epbt_optuna._internal.attrs import LINEAGE
 from epbt_optuna._internal.optuna import kept_with, read_existing, read_system_attrs
+from epbt_optuna._internal.text import get_logger
+from epbt_optuna._internal.warn_once import warn_once
 from epbt_optuna.genome import Genome
 from epbt_optuna.population import Lineage
 
 __all__ = ["ParentSpace", "parent_space", "read_genome"]
+
+_logger = get_logger("epbt_optuna.samplers")
 
 
 class ParentSpace(dict[str, BaseDistribution]):
@@ -41,6 +45,14 @@ def parent_space(study: Study, trial: FrozenTrial) -> ParentSpace | None:
         is_there = LINEAGE.key in trial.system_attrs
         attrs = trial.system_attrs if is_there else read_system_attrs(study, trial)
         lineage = Lineage.recorded(trial.number, attrs)
+        if lineage is None:
+            warn_once(
+                _logger,
+                study,
+                "hooks",
+                f"Trial {trial.number} has no lineage, as `before_trial` was not called for it, "
+                "and is drawn at random. A sampler around ours must hand on all hooks",
+            )
     if lineage is None or lineage.parent is None:
         return None
     return ParentSpace(lineage, read_genome(study, lineage.parent))

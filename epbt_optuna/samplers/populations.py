@@ -152,5 +152,7 @@ class Populations(BaseGASampler):
         """Return the parent population, as `optuna.samplers.BaseGASampler` asks for it."""
         return self.get_parent_population(study, generation)
 
-    def _make_history(self, _: Study) -> PopulationHistory:
+    def _make_history(self, study: Study) -> PopulationHistory:
+        # Other generations are made of other trials: a population would be wrong, and nobody told.
+        self._generations.record(study, dry_run=True)
         return PopulationHistory(self._generations)

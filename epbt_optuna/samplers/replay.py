@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from optuna import Study
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -16,7 +16,7 @@ from epbt_optuna._internal.checks import check_integer, check_one_objective
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import fixed_params, read_study_attrs, read_system_attrs
 from epbt_optuna._internal.text import get_logger
-from epbt_optuna.genome import contains
+from epbt_optuna.genome import contains, is_same, own_value
 from epbt_optuna.lineage.schedule import Schedule, ScheduleStep
 from epbt_optuna.population import Generations, Lineage
 from epbt_optuna.samplers.refusal import fail_refused
@@ -119,7 +119,9 @@ class ReplaySampler(BaseSampler):
         total = n_networks * len(self._schedule)
         if study is None:
             return total
-        return max(0, total - len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))))
+        identity = StudyIdentity.of(study)
+        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return max(0, total - sum(has_position(trial, identity) for trial in complete))
 
     def position(self, trial: Trial | FrozenTrial) -> ReplayPosition:
         """Return which network a trial trains, and at which step.
@@ -213,6 +215,9 @@ class ReplaySampler(BaseSampler):
                 f"{self._name_of(index)} has {param_name}={value!r}, which {param_distribution} "
                 "excludes."
             )
+        # The objective's own category: a database has made lists of tuples.
+        if isinstance(param_distribution, CategoricalDistribution):
+            return own_value(param_distribution, value)
         return value
 
     def after_trial(
@@ -230,7 +235,7 @@ class ReplaySampler(BaseSampler):
             distribution = trial.distributions.get(name)
             if distribution is None or not distribution.single():
                 continue
-            if trial.params[name] != value:
+            if not is_same(distribution, trial.params[name], value):
                 raise ValueError(
                     f"{self._name_of(position.index)} has {name}={value!r}, but trial "
                     f"{trial.number} suggested it from {distribution}."
@@ -256,9 +261,9 @@ class ReplaySampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, identity: StudyIdentity, network: int, index: int
     ) -> None:
         """Raise if an enqueued trial has params of its own, or a retry comes too late."""
-        params = self._schedule.steps[index].params
+        params, distributions = self._schedule.steps[index].params, self._schedule.distributions
         for name, value in fixed_params(study, trial).items():
-            if name not in params or params[name] != value:
+            if name not in params or not is_same(distributions[name], params[name], value):
                 raise ValueError(
                     f"Trial {trial.number} was enqueued with {name}={value!r}, but trains step "
                     f"{index} of the schedule, which has {dict(params)}."

@@ -18,6 +18,7 @@ from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna._internal.checks import check_integer, check_number
+from epbt_optuna._internal.optuna import read_trial
 from epbt_optuna.population import Generations, Individual
 from epbt_optuna.population.individuals import raw_fitness
 
@@ -27,6 +28,8 @@ __all__ = ["StopAtFitness", "StopWithoutProgress"]
 @dataclass(frozen=True)
 class StopAtFitness:
     """Stops the study when a trial reaches a fitness without violating a constraint.
+
+    Whichever worker's trial that is, each worker stops at the end of its own.
 
     Attributes:
         value: What `trial.value` must reach, or go beyond, in the direction of the study.
@@ -46,18 +49,17 @@ class StopAtFitness:
     def __post_init__(self) -> None:
         check_number("value", self.value)
 
-    def __call__(self, study: Study, trial: FrozenTrial) -> None:
-        """Stop the study if this trial is fit enough."""
-        if trial.state == TrialState.COMPLETE and self._is_fit(study, trial):
+    def __call__(self, study: Study, trial: FrozenTrial) -> None:  # noqa: ARG002
+        """Stop the study if a trial is fit enough, this one or another worker's."""
+        if self.reached(study):
             study.stop()
 
     def reached(self, study: Study) -> bool:
         """Return whether a trial of the study is fit enough already."""
-        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return any(self._is_fit(study, trial) for trial in complete)
-
-    def _is_fit(self, study: Study, trial: FrozenTrial) -> bool:
-        individual = Individual.of(trial, study.direction)
+        try:
+            individual = Individual.of(study.best_trial, study.direction)
+        except ValueError:  # nobody is COMPLETE, or feasible
+            return False
         wanted = raw_fitness(self.value, study.direction)
         return individual.violation == 0 and individual.fitness >= wanted
 
@@ -66,8 +68,8 @@ class StopAtFitness:
 class StopWithoutProgress:
     """Stops the study when generations go by without a fitter individual.
 
-    It looks once a generation, at the end of the generation's last trial. Trials that still run
-    by then, of workers that wait for nobody, have their say at the end of the next.
+    It looks at each generation once its last trial has ended, whichever worker's that is. Trials
+    that still run by then, of workers that wait for nobody, have their say at the end of the next.
 
     Attributes:
         n_generations: How many generations may go by.
@@ -93,11 +95,15 @@ class StopWithoutProgress:
         check_number("min_improvement", self.min_improvement, at_least=0)
 
     def __call__(self, study: Study, trial: FrozenTrial) -> None:
-        """Stop the study if this trial ends a generation and nothing has got better for long."""
+        """Stop the study if a generation has ended and nothing has got better for long."""
         generations = Generations.required(study)
-        generation = generations.of(trial.number)
-        is_last = generations.of(trial.number + 1) > generation
-        if is_last and not self._has_progress(study, generations, generation):
+        generation = generations.of(trial.number + 1) - 1  # the trial's own, if it is the last
+        if generation < self.n_generations:
+            return
+        # Another process may have told the last one: `study.stop` has stopped that process alone.
+        last = read_trial(study, generations.n_trials(generation + 1) - 1)
+        has_ended = last is not None and last.state.is_finished()
+        if has_ended and not self._has_progress(study, generations, generation):
             study.stop()
 
     def reached(self, study: Study) -> bool:

@@ -20,6 +20,7 @@ __all__ = [
     "MOST_TRIALS_WITH_MATES",
     "STATE_COLOURS",
     "grid_shape",
+    "is_drawable",
     "number_text",
     "short",
 ]
@@ -50,6 +51,11 @@ def grid_shape(n_panels: int) -> tuple[int, int]:
     """Return rows and columns for small multiples."""
     n_columns = (1, 2, 3, 2, 3, 3)[n_panels - 1] if n_panels <= 6 else 4
     return math.ceil(n_panels / n_columns), n_columns
+
+
+def is_drawable(value: float) -> bool:
+    """Return whether there is room for a value on an axis, as there is not next to infinity."""
+    return abs(value) < 1e300
 
 
 def short(value: object, length: int = 60) -> str:

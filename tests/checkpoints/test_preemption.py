@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -140,6 +143,20 @@ def test_a_founder_that_was_cut_off_goes_on_too(checkpoints: CheckpointStore) ->
     checkpoints.save(study.ask(), {"epoch": 3}, final=False)
     resume(study, study.trials[0])
     assert checkpoints.inherit(study.ask()) == {"epoch": 3}
+
+
+@pytest.mark.parametrize("go_on", [resume, reopen])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_trial_of_another_study_cannot_be_taken_up(
+    study: optuna.Study, go_on: Callable[..., Any], is_there: bool
+) -> None:
+    number = cut_off(study).number
+    left = study.trials[number]
+    left.datetime_start = datetime(2020, 1, 1)
+    left.number += not is_there
+    with pytest.raises(ValueError, match=r"must be one of study .* but got trial \d of another"):
+        go_on(study, left)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 4 + ["RUNNING"]
 
 
 def test_a_trial_that_has_ended_well_cannot_be_resumed(study: optuna.Study) -> None:

@@ -292,6 +292,21 @@ def test_a_trial_added_from_another_study_lends_its_checkpoint_and_keeps_it(
     assert kept(old, checkpoints) == {0, 1, 2, 3}
 
 
+def test_a_trial_that_is_added_to_its_own_study_again_keeps_its_checkpoint(
+    checkpoints: CheckpointStore,
+) -> None:
+    study = make_study(6, 3)
+    run(study, checkpoints, 7, 9, 1, 1, 1, 1)
+    study.add_trial(study.trials[0])  # number 6, which lives on when 0 no longer does
+    run(study, checkpoints, 8, 1, 1, 1, 1)
+    assert population(study, 2) == {1, 6, 7, 9, 10, 11}
+    checkpoints.collect(study)
+    assert checkpoints.load(study.trials[6]) == {"number": 0}
+    run(study, checkpoints, 8, 8, 8, 8, 8, 8)
+    checkpoints.collect(study)
+    assert 0 not in kept(study, checkpoints)
+
+
 def test_two_workers_that_begin_at_the_same_moment_collect_each_others_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,10 @@ from typing import Any
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from epbt_optuna import CheckpointStore, EPBTSampler
-from epbt_optuna.lineage import ancestry
+from epbt_optuna.lineage import Schedule, ancestry
 from tests.constraints import set_constraint
 from tests.lineage.studies import BAD_STUDIES, evolve, only_failed
 from tests.replay import lineage_of
@@ -145,3 +147,16 @@ def test_a_parent_that_is_gone_is_named() -> None:
     with pytest.raises(ValueError, match=r"Trial 60 .* trial 1000, does not come before it"):
         ancestry(study)
     assert ancestry(study, best)[-1] == best
+
+
+@pytest.mark.parametrize("read", [ancestry, Schedule.from_study])
+def test_a_trial_of_another_study_is_not_taken_for_the_one_of_its_number(
+    read: Callable[[optuna.Study, FrozenTrial], Any],
+) -> None:
+    study = evolve()
+    other, waiting = study.trials[3], study.trials[3]
+    other.datetime_start = datetime(2020, 1, 1)
+    with pytest.raises(ValueError, match=r"must be one of study '.*' but got trial 3 of another"):
+        read(study, other)
+    waiting.datetime_start = None  # as it was when it was read
+    read(study, waiting)

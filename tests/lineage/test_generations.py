@@ -179,3 +179,30 @@ def test_diversity_is_the_mean_over_variables_of_those_alive() -> None:
 def test_individuals_without_variables_do_not_differ() -> None:
     study = evolve(objective=lambda trial: float(trial.number), n_trials=9)
     assert [summary.diversity for summary in summarize_generations(study)] == [0.0, 0.0]
+
+
+@pytest.mark.filterwarnings("ignore:Choices for a categorical distribution")
+@pytest.mark.parametrize(
+    ("one", "other", "diversity"), [([1, 2], (1, 2), 0.0), ([1], (1, 2), 0.5), ("old", "new", 0.5)]
+)
+def test_categories_of_added_trials_need_not_be_those_of_the_others(
+    one: object, other: object, diversity: float
+) -> None:
+    study = optuna.create_study(sampler=EPBTSampler(3, seed=0))
+    add(study, 1.0, {"x": (CategoricalDistribution([one, "a"]), one)})  # type: ignore[list-item]
+    add(study, 2.0, {"x": (CategoricalDistribution([other, "b"]), other)})  # type: ignore[list-item]
+    study.tell(study.ask(), state=optuna.trial.TrialState.FAIL)
+    assert summarize_generations(study)[0].diversity == pytest.approx(diversity)
+
+
+@pytest.mark.parametrize(("enqueued", "is_number"), [(3.0, True), (math.inf, False)])
+def test_values_that_were_enqueued_outside_of_the_range_count(
+    enqueued: float, is_number: bool
+) -> None:
+    study = optuna.create_study(sampler=EPBTSampler(2, seed=0))
+    study.enqueue_trial({"x": enqueued})
+    with pytest.warns(UserWarning, match="out of range"):
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    diversity = summarize_generations(study)[0].diversity
+    assert (diversity > 1) == is_number
+    assert math.isnan(diversity) != is_number

@@ -227,6 +227,7 @@ def test_the_module_hands_all_options_on_however_it_was_made() -> None:
         ({"ignore_index": True}, TypeError, "`ignore_index` must be an integer but got True"),
         ({"label_smoothing": 1.1}, ValueError, r"`label_smoothing` must be in \[0, 1\] .* 1.1"),
         ({"label_smoothing": "no"}, TypeError, "`label_smoothing` must be a number but got 'no'"),
+        ({"normalize": "no"}, TypeError, "`normalize` must be True or False but got 'no'"),
     ],
 )
 def test_an_option_out_of_its_range_is_refused_by_the_function_and_when_the_module_is_made(

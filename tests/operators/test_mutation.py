@@ -6,6 +6,7 @@ import math
 import re
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -278,6 +279,15 @@ def test_extreme_ranges_neither_overflow_nor_become_nan(
         for _ in range(100):
             genome = mutation(genome, rng)
             assert distribution._contains(distribution.to_internal_repr(genome.params["x"]))
+
+
+@pytest.mark.parametrize(("low", "high"), [(1e-300, 1e300), (1e300, 1e-300)])
+def test_noise_reaches_across_the_widest_log_range(low: float, high: float) -> None:
+    distribution = FloatDistribution(1e-300, 1e300, log=True)
+    noise = math.copysign(0.7, high - low)
+    rng: Any = SimpleNamespace(random=lambda: 0.5, standard_normal=lambda: noise)
+    value = GaussianMutation(1.0, 0.0, scale="range")(one(distribution, low), rng).params["x"]
+    assert math.log(value) - math.log(low) == pytest.approx(noise * math.log(1e300) * 2, rel=1e-9)
 
 
 @given(genomes(), seeds())

@@ -37,6 +37,11 @@ T = TypeVar("T")
             "`min_offspring` must be a number but got '1'.",
         ),
         (
+            lambda: EPBTPruner(prune_non_finite="no"),  # type: ignore[arg-type]
+            TypeError,
+            "`prune_non_finite` must be True or False but got 'no'.",
+        ),
+        (
             lambda: EPBTPruner(n_warmup_steps=-1),
             ValueError,
             "`n_warmup_steps` must be at least 0 but got -1.",
@@ -85,6 +90,13 @@ def test_a_wrapped_sampler_is_found_and_may_be_passed_on(passed_on: bool) -> Non
     study = new_study(wrapped, EPBTPruner(sampler=sampler if passed_on else None))
     founders(study, 19)
     assert is_pruned(study, 0.5)
+
+
+def test_a_sampler_of_other_generations_is_refused_when_the_trial_is_compared() -> None:
+    study = new_study(EPBTSampler(20, seed=0), EPBTPruner(sampler=EPBTSampler(40)))
+    founders(study, 19)
+    with pytest.raises(ValueError, match=r"begun with a population_size of 20.* has 40"):
+        is_pruned(study, 0.5)
 
 
 def test_a_selection_that_does_not_say_its_odds_is_refused_at_the_first_report() -> None:

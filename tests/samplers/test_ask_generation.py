@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from typing import Any
 
 import optuna
 import pytest
@@ -185,3 +186,21 @@ def test_a_study_with_another_sampler_is_refused_by_its_name(
     with pytest.raises(TypeError, match=message):
         ask_generation(study)
     assert study.trials == []
+
+
+@pytest.mark.parametrize(
+    ("distributions", "message"),
+    [
+        ([("x", FloatDistribution(0, 1))], "must be a mapping of names to distributions but got"),
+        ({"x": FloatDistribution}, "must have distributions of Optuna for values but has 'x'"),
+        ({"x": (0, 1)}, r"must have distributions of Optuna for values but has 'x': \(0, 1\)"),
+        ({1: FloatDistribution(0, 1)}, "must have names for keys but has 1"),
+    ],
+)
+def test_distributions_that_are_none_are_refused_before_a_trial_is_asked(
+    distributions: Any, message: str
+) -> None:
+    study = study_with(EPBTSampler(4, seed=0))
+    with pytest.raises(TypeError, match=f"^`fixed_distributions` {message}"):
+        ask_generation(study, distributions)
+    assert not study.trials

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import optuna
@@ -11,13 +12,15 @@ from optuna.pruners import (
     HyperbandPruner,
     MedianPruner,
     NopPruner,
+    PatientPruner,
     SuccessiveHalvingPruner,
     ThresholdPruner,
+    WilcoxonPruner,
 )
 
 from epbt_optuna import EPBTPruner, EPBTSampler
 from epbt_optuna.samplers import GenerationSampler
-from tests.samplers.studies import both_samplers
+from tests.samplers.studies import both_samplers, experimental
 
 
 def run(sampler: GenerationSampler, pruner: BasePruner | None, prunes: bool = True) -> None:
@@ -42,21 +45,40 @@ def test_optunas_default_is_named_at_the_first_pruned_trial_with_what_to_pass(
     assert "`pruner=EPBTPruner()`" in line
 
 
-@pytest.mark.parametrize("pruner", [SuccessiveHalvingPruner(), HyperbandPruner()])
+@pytest.mark.parametrize(
+    "pruner",
+    [
+        SuccessiveHalvingPruner,
+        HyperbandPruner,
+        WilcoxonPruner,
+        lambda: PatientPruner(MedianPruner(), patience=0),
+    ],
+)
+@experimental
 @both_samplers
 def test_so_are_the_others_that_compare_steps(
-    pruner: BasePruner, sampler_class: Any, caplog: pytest.LogCaptureFixture
+    pruner: Callable[[], BasePruner], sampler_class: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run(sampler_class(4, seed=0), pruner)
+    run(sampler_class(4, seed=0), pruner())
     assert len(caplog.messages) == 1
 
 
-@pytest.mark.parametrize("pruner", [EPBTPruner(), NopPruner(), ThresholdPruner(upper=2.0)])
+@pytest.mark.parametrize(
+    "pruner",
+    [
+        EPBTPruner,
+        NopPruner,
+        lambda: ThresholdPruner(upper=2.0),
+        lambda: PatientPruner(EPBTPruner(), patience=0),
+        lambda: PatientPruner(None, patience=0),
+    ],
+)
+@experimental
 @both_samplers
 def test_nothing_is_said_of_pruners_that_compare_no_steps(
-    pruner: BasePruner, sampler_class: Any, caplog: pytest.LogCaptureFixture
+    pruner: Callable[[], BasePruner], sampler_class: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run(sampler_class(4, seed=0), pruner)
+    run(sampler_class(4, seed=0), pruner())
     assert not caplog.messages
 
 

@@ -10,9 +10,10 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.pruners import HyperbandPruner
-from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler, RandomSampler
+from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler, RandomSampler, TPESampler
 
 from epbt_optuna import EPBTSampler, PBTSampler, ask_generation, parallel
+from tests.constraints import set_constraint
 from tests.samplers.studies import AnySampler, both_samplers, experimental
 
 pytestmark = experimental
@@ -136,3 +137,20 @@ def test_a_member_that_goes_on_is_neither_bred_again_nor_judged() -> None:
     assert len(judged) == 100  # one of four took another's genome
     goes_on = [n for n in range(4) if study.trials[4 + n].params == study.trials[n].params]
     assert len(goes_on) >= 3
+
+
+@pytest.mark.filterwarnings("ignore:`constraints_func` has been deprecated")
+@pytest.mark.parametrize("in_objective", [False, True])
+def test_constraints_that_an_initial_sampler_sets_of_founders_alone_are_said_once(
+    in_objective: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def constrained(trial: optuna.Trial) -> float:
+        if in_objective:
+            set_constraint(trial, "mine", 1.0)
+        return objective(trial)
+
+    founders = TPESampler(seed=0, constraints_func=lambda trial: (trial.params["n"] - 1.0,))
+    sampler = EPBTSampler(4, initial_sampler=None if in_objective else founders, seed=0)
+    optuna.create_study(sampler=sampler).optimize(constrained, n_trials=8)
+    lines = [line for line in caplog.messages if "has set constraints of founder 0" in line]
+    assert len(lines) == (not in_objective)

@@ -112,6 +112,28 @@ def test_ask_generation_refuses_before_it_asks(
     assert len(study.trials) == n_before
 
 
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda sampler, study: sampler.get_population(study, 1),
+        lambda sampler, study: sampler.get_parent_population(study, 1),
+        lambda sampler, study: sampler.get_individuals(study, 1),
+        lambda sampler, study: sampler.fittest(study),
+        lambda sampler, study: sampler.n_trials(3, study),
+    ],
+)
+@pytest.mark.parametrize(
+    "other", [EPBTSampler(6), EPBTSampler(4, n_elites=1), EPBTSampler(4, train_elites=True)]
+)
+def test_a_sampler_with_other_generations_reads_no_population_of_a_study(
+    other: EPBTSampler, read: Callable[[EPBTSampler, optuna.Study], Any]
+) -> None:
+    study = optuna.create_study(sampler=EPBTSampler(4, seed=0))
+    study.optimize(one_float, n_trials=8)
+    with pytest.raises(ValueError, match="was begun with a population_size of 4 and 2 elites"):
+        read(other, study)
+
+
 def test_a_study_goes_on_after_it_was_refused() -> None:
     study = begun()
     study.sampler = EPBTSampler(6)

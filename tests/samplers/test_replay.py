@@ -299,6 +299,16 @@ def test_a_replay_is_not_evolved_in(schedule: Schedule) -> None:
         study.ask()
 
 
+def test_trials_that_were_added_from_elsewhere_are_no_steps_of_the_replay(
+    schedule: Schedule,
+) -> None:
+    study, sampler = start(schedule)
+    study.add_trials(evolve(EPBTSampler(6, n_elites=1, seed=0)).trials[:5])
+    assert sampler.n_trials(2, study) == 2 * len(schedule)
+    study.optimize(lambda trial: len(suggest(trial)), n_trials=3)
+    assert sampler.n_trials(2, study) == 2 * len(schedule) - 3
+
+
 def test_several_objectives_are_refused(schedule: Schedule) -> None:
     study = optuna.create_study(
         directions=["maximize", "minimize"], sampler=ReplaySampler(schedule)

@@ -9,6 +9,7 @@ import optuna
 import pytest
 
 from epbt_optuna import EPBTSampler, StopAtFitness, StopWithoutProgress
+from epbt_optuna._internal.optuna import storage_of
 from epbt_optuna.parallel import optimize
 from tests.constraints import set_constraint
 
@@ -124,6 +125,25 @@ def test_parallel_workers_stop_where_one_does() -> None:
     stop = StopWithoutProgress(2)
     optimize(study, objective, n_trials=30, workers=2, engine="thread", callbacks=[stop])
     assert len(study.trials) == 8
+
+
+@pytest.mark.parametrize("stop", [StopAtFitness(0.5), StopWithoutProgress(2)])
+def test_a_worker_stops_for_what_another_one_has_told(
+    stop: StopAtFitness | StopWithoutProgress,
+) -> None:
+    study = study_of()
+    other = optuna.load_study(
+        study_name=study.study_name, storage=storage_of(study), sampler=study.sampler
+    )
+
+    def objective(trial: optuna.Trial) -> float:
+        trial.suggest_float("x", 0, 1)
+        if trial.number == 4:  # meanwhile
+            other.optimize(lambda trial: float(trial.number == 5), n_trials=5, callbacks=[stop])
+        return 0.0
+
+    study.optimize(objective, n_trials=30, callbacks=[stop])
+    assert len(study.trials) == (6 if isinstance(stop, StopAtFitness) else 11)
 
 
 def test_a_study_without_generations_has_no_progress_to_look_at() -> None:

@@ -58,6 +58,13 @@ class Rounding(BaseSampler):
         self.base.after_trial(study, trial, state, values)
 
 
+class WithoutBefore(Rounding):
+    """A wrapper that hands on what has to be there, and no more."""
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        pass
+
+
 def fixed(base: BaseSampler) -> BaseSampler:
     return PartialFixedSampler({"y": 0.25}, base)
 
@@ -192,3 +199,14 @@ def test_what_is_kept_for_the_hooks_of_a_trial_is_not_in_the_storage(
     (stored,) = storage.get_all_trials(storage.get_all_studies()[0]._study_id, deepcopy=False)
     assert stored.number == trial.number
     assert not any("kept" in name for name in vars(stored))
+
+
+@pytest.mark.parametrize(
+    ("wrap", "n_warnings"), [(WithoutBefore, 1), (Rounding, 0), (fixed, 0), (lambda base: base, 0)]
+)
+def test_a_wrapper_that_hands_on_too_little_is_told_so_once(
+    wrap: Any, n_warnings: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    evolve(wrap(EPBTSampler(4, seed=0)), 12, xy)
+    lines = [line for line in caplog.messages if "must hand on all hooks" in line]
+    assert len(lines) == n_warnings

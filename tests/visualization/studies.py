@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
@@ -33,7 +34,8 @@ def study_of(
 ) -> Study:
     """Run a study with one trial for each letter.
 
-    Complete with the number as the value, Infinite, Pruned, Failed, or Running for ever.
+    Complete with the number as the value, Infinite, Huge of either sign, Pruned, Failed, or
+    Running for ever.
     """
     sampler = sampler or EPBTSampler(4, seed=0)
     study = optuna.create_study(direction=direction, sampler=sampler, study_name="a <b> study")
@@ -42,8 +44,9 @@ def study_of(
         suggest(trial)
         for step in range(2):
             trial.report(float(number), step)
-        if outcome in "CI":
-            study.tell(trial, math.inf if outcome == "I" else float(number))
+        if outcome in "CIH":
+            huge = (-1) ** number * sys.float_info.max
+            study.tell(trial, {"C": float(number), "I": math.inf, "H": huge}[outcome])
         elif outcome in "PF":
             study.tell(trial, state=TrialState.PRUNED if outcome == "P" else TrialState.FAIL)
     return study
@@ -100,6 +103,8 @@ STUDIES: dict[str, Callable[[], Study]] = {
     "minimising": lambda: study_of("CPCCCFCR", direction="minimize"),
     "infinite fitness": lambda: study_of("CICCICCC", direction="minimize"),
     "only infinite fitness": lambda: study_of("IIIIII"),
+    "huge fitness": lambda: study_of("CHHCCHCC"),
+    "only huge fitness": lambda: study_of("HHHHHH"),
     "equal fitness": whole_generations,
     "PBT": lambda: study_of("CCCCCPCC", sampler=PBTSampler(4, seed=0)),
 }

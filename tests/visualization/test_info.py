@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from statistics import mean, median
 
 import pytest
@@ -10,6 +11,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from epbt_optuna.lineage import Schedule, ScheduleStep
 from epbt_optuna.visualization._figure_data.generations import generations_info
+from epbt_optuna.visualization._figure_data.lineage import lineage_info
 from epbt_optuna.visualization._figure_data.loss_functions import loss_functions_info
 from epbt_optuna.visualization._figure_data.schedule import schedule_info
 from epbt_optuna.visualization._style import grid_shape
@@ -44,6 +46,14 @@ def test_values_that_are_not_finite_are_gaps() -> None:
     failed = generations_info(STUDIES["only failed and pruned"]())
     assert not failed.has_population
     assert set(failed.fitness["best"]) == set(failed.diversity) == {None}
+
+
+@pytest.mark.parametrize("name", ["huge fitness", "only huge fitness"])
+def test_values_next_to_infinity_are_gaps_and_beyond_the_colours(name: str) -> None:
+    study = STUDIES[name]()
+    fitness = generations_info(study).fitness
+    assert all(value is None or abs(value) < 10 for values in fitness.values() for value in values)
+    assert max(map(abs, lineage_info(study).colour_range)) < 10
 
 
 # Schedules
@@ -85,6 +95,18 @@ def test_a_step_without_the_parameter_is_a_gap_and_a_value_beyond_its_range_is_s
 def test_a_variable_that_no_step_has_is_an_empty_panel_over_its_range() -> None:
     nowhere = Schedule("nowhere", schedule().distributions, schedule().steps[2:])
     assert schedule_info(nowhere, ["width"]).curves[0].limits == (-0.5, 10.5)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(1e-300, 1e300), (5e-324, sys.float_info.max), (5e-324, 1e-300)]
+)
+def test_the_axis_of_a_log_range_stays_within_what_a_float_can_hold(
+    low: float, high: float
+) -> None:
+    steps = (ScheduleStep(0, 0, 1, {"x": low}),)
+    wide = Schedule("wide", {"x": FloatDistribution(low, high, log=True)}, steps)
+    bottom, top = schedule_info(wide, None).curves[0].limits
+    assert 0 < bottom <= low < high <= top < math.inf
 
 
 def test_without_reports_time_is_counted_in_trials() -> None:

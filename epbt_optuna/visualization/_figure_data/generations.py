@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 from optuna import Study
 
 from epbt_optuna.lineage import GenerationSummary, summarize_generations
-from epbt_optuna.visualization._style import short
+from epbt_optuna.visualization._style import is_drawable, short
 
 __all__ = ["FITNESS_LINES", "TRIAL_COUNTS", "GenerationsInfo", "generations_info"]
 
@@ -21,8 +20,8 @@ class GenerationsInfo(NamedTuple):
 
     Attributes:
         study_name: The study's name.
-        fitness: Best, median, mean and worst value of the population; None where it is not a
-            finite number, which leaves a gap.
+        fitness: Best, median, mean and worst value of the population; None where it cannot be
+            drawn, as infinity, which leaves a gap.
         diversity: Diversity of the population's genomes; None where nobody is alive.
         counts: How many of the generation's trials ended in which state; the unfinished too.
     """
@@ -65,4 +64,4 @@ def generations_info(study: Study) -> GenerationsInfo:
 
 def _finite(summaries: list[GenerationSummary], name: str) -> list[float | None]:
     values = [float(getattr(summary, name)) for summary in summaries]
-    return [value if math.isfinite(value) else None for value in values]
+    return [value if is_drawable(value) else None for value in values]

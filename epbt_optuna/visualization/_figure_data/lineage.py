@@ -22,6 +22,7 @@ from epbt_optuna.visualization._style import (
     FOUNDER_COLOURS,
     GREY,
     MOST_TRIALS_WITH_MATES,
+    is_drawable,
     number_text,
     short,
 )
@@ -260,7 +261,7 @@ def _best_text(best: LineageNode | None, n_trials: int) -> str:
 
 
 def _colour_range(nodes: list[LineageNode], maximize: bool) -> tuple[float, float]:
-    finite = [value for value in _fitness_values(nodes) if math.isfinite(value)]
+    finite = [value for value in _fitness_values(nodes) if is_drawable(value)]
     if not finite:
         return 0.0, 1.0
     fittest_last = sorted(finite, reverse=not maximize)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -138,7 +140,8 @@ def _limits(distribution: NumericalDistribution, values: list[float]) -> tuple[f
     low = min([distribution.low, *values])
     high = max([distribution.high, *values])
     if is_log:
-        factor = (high / low) ** 0.05 if high > low else 2.0
-        return low / factor, high * factor
+        # By logarithms, and inside of what a float can hold, as the range may be all of that.
+        factor = math.exp(0.05 * (math.log(high) - math.log(low))) if high > low else 2.0
+        return max(low / factor, math.ulp(0.0)), min(high * factor, sys.float_info.max)
     margin = 0.05 * (high - low) or 0.5 * abs(high) or 0.5
     return low - margin, high + margin
