@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -110,7 +111,9 @@ class Worker:
             self._queue.put_nowait(None)
         if seconds is None:
             form = "delivering {n_fmt} of {total_fmt} trials to MLflow |{bar}| {remaining}"
-            with tqdm(bar_format=form, disable=None, total=self._n_known, leave=False) as bar:
+            # None is "where it is a terminal"; a program may have no such stream at all.
+            disable = None if sys.stderr is not None else True
+            with tqdm(bar_format=form, disable=disable, total=self._n_known, leave=False) as bar:
                 while not self._done.wait(0.1):
                     bar.total, bar.n = self._n_known, self._n_delivered
                     bar.refresh()
