@@ -9,8 +9,11 @@ two are never elected.
 from __future__ import annotations
 
 import hashlib
+import os
+import platform
 import random
 import shlex
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -109,7 +112,6 @@ class Experiment:
 
     def _elect(self) -> tuple[str, str]:
         """Return the one parent run and its key, after an election if there is none (see above)."""
-        own = ""
         keys = self._keys()
         patience = time.monotonic() + _CANDIDATE_SECONDS
         while True:
@@ -118,16 +120,19 @@ class Experiment:
                 runs = self._search(f"tags.`epbt.study` = '{key}' and tags.`epbt.role` = 'study'")
                 candidates |= {str(run.info.run_id): run.data.tags for run in runs}
             elected = [id_ for id_, tags in sorted(candidates.items()) if "epbt.elected" in tags]
+            # By its tag: the request that made it may have failed after it was obeyed.
+            mine = (id_ for id_, tags in candidates.items() if tags.get("epbt.candidate") == _me())
+            own = min(mine, default="")
             others = sorted(candidates.keys() - {own})
-            if own in candidates and not others and not elected:
+            if own and not others and not elected:
                 self.client.set_tag(own, "epbt.elected", "true")
                 return own, keys[0]
-            if own in candidates and (elected or own > min(others, default=own)):
+            if own and own not in elected and (elected or own > min(others, default=own)):
                 self.withdraw(own)
             if elected:
                 return elected[0], candidates[elected[0]]["epbt.study"]
             if not candidates:
-                own = self._create_candidate(keys[0])
+                self._create_candidate(keys[0])
                 continue
             if time.monotonic() > patience:
                 for run_id in others:
@@ -146,18 +151,19 @@ class Experiment:
         text = f"{self._study.study_name}\n{first.datetime_start}".encode(errors="surrogatepass")
         return (*self.identity.own, hashlib.sha256(text).hexdigest()[:16])
 
-    def _create_candidate(self, key: str) -> str:
+    def _create_candidate(self, key: str) -> None:
         first = read_trial(self._study, 0)
         start = milliseconds(None if first is None else first.datetime_start or datetime.now())
         name = self._study.study_name
         tags = {
             "epbt.role": "study",
+            "epbt.candidate": _me(),
             "epbt.study": key,
             "epbt.study_name": text_of(name),
             "epbt.direction": ", ".join(d.name.lower() for d in self._study.directions),
         }
         name = fitted(name, printable(name), _NAME_LENGTH)
-        return str(self.client.create_run(self.id, start, tags, name).info.run_id)
+        self.client.create_run(self.id, start, tags, name)
 
     def create_child(self, content: TrialRun, parent_run_id: str | None) -> str:
         """Create a trial's run, with our tags, and return its id.
@@ -234,6 +240,11 @@ class Experiment:
         """Delete a run, if it is there."""
         with suppress(Exception):  # whoever sees that it is not needed may delete it
             self.client.delete_run(run_id)
+
+
+def _me() -> str:
+    """Return who tries to deliver, however often: a thread that delivers one study."""
+    return f"{platform.node()} {os.getpid()} {threading.get_ident()}"
 
 
 def batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:

@@ -221,12 +221,13 @@ class Worker:
             what: Names the step in a warning.
             step: Is told whether this is the first try.
         """
-        n_failures, failing_since = 0, time.monotonic()
+        n_failures, failing_since = 0, float("inf")
         while True:
             try:
                 step(n_failures == 0)
             except Exception as error:  # noqa: PERF203, to try again is the point
                 n_failures += 1
+                failing_since = min(failing_since, time.monotonic())  # a step may take long itself
                 if not self._is_to_be_retried(error, n_failures):
                     self._refuse(what, error)
                     return False
@@ -238,7 +239,8 @@ class Worker:
                     )
                 pause = _PAUSES[min(n_failures, len(_PAUSES)) - 1]
                 if self._training_ended.wait(pause):  # then patience is short
-                    if time.monotonic() - max(failing_since, self._ended_at) > _PATIENCE_SECONDS:
+                    failing = time.monotonic() - max(failing_since, self._ended_at)
+                    if failing > _PATIENCE_SECONDS and not self._answers():
                         raise _GaveUpError from error
                     time.sleep(min(pause, 1.0))
             else:
