@@ -108,7 +108,7 @@ class _JournalFile(BaseJournalBackend):
             self._n_read = self._offset = 0
         descriptor = os.open(self._path, os.O_RDONLY)
         try:
-            size = os.fstat(descriptor).st_size
+            size = self._size_of(descriptor)
             while self._offset < size:
                 block = os.pread(descriptor, min(size - self._offset, _BLOCK), self._offset)
                 lines = block.splitlines(keepends=True)
@@ -120,7 +120,7 @@ class _JournalFile(BaseJournalBackend):
                     self._n_read += 1
                     self._offset += len(line)
                     if self._n_read > log_number_from:
-                        yield json.loads(line)
+                        yield self._parsed(line)
         finally:
             os.close(descriptor)
 
@@ -133,6 +133,7 @@ class _JournalFile(BaseJournalBackend):
         """
         data = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
         with self._lock as descriptor:
+            self._size_of(descriptor)  # before anything is written into the file of another study
             while data:  # all of it at once, but for a file system that is full
                 data = data[os.write(descriptor, data) :]
             goes_on = all("param_name" in log or "intermediate_value" in log for log in logs)
@@ -140,6 +141,33 @@ class _JournalFile(BaseJournalBackend):
                 self._is_behind = bool(self._n_blocks)
                 if not self._is_behind:
                     os.fsync(descriptor)
+
+    def _size_of(self, descriptor: int) -> int:
+        """Return the size of the open file, which goes on from what was read of it before.
+
+        Raises:
+            ValueError: It does not.
+        """
+        size = os.fstat(descriptor).st_size
+        if self._offset and (
+            size < self._offset or os.pread(descriptor, 1, self._offset - 1) != b"\n"
+        ):
+            raise ValueError(
+                f"{self._path} was cut, or replaced by another file, since it was opened: it has "
+                f"{size} bytes, and {self._offset} were read. Nothing is written to it. Put the "
+                "journal back, and start again."
+            )
+        return size
+
+    def _parsed(self, line: bytes) -> dict[str, Any]:
+        try:
+            log: dict[str, Any] = json.loads(line)
+        except ValueError as error:
+            raise ValueError(
+                f"{self._path} is damaged in line {self._n_read}: {error}. What is before it can "
+                f"be saved: `head -n {self._n_read - 1}` into another file, and open that."
+            ) from error
+        return log
 
     @contextmanager
     def synchronized_once(self) -> Iterator[None]:

@@ -157,6 +157,57 @@ def test_a_journal_that_a_crash_cut_short_goes_on(path: Path) -> None:
     assert [trial.value for trial in study.trials] == [1.0, 2.0]
 
 
+def _cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size - 100)
+
+
+def _empty(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def _make_anew(path: Path) -> None:
+    path.unlink()
+    journal_storage(path)
+
+
+def _put_another_in_its_place(path: Path) -> None:
+    study = optuna.create_study(storage=journal_storage(path.with_name("other")), study_name="s")
+    study.optimize(lambda trial: trial.suggest_float("another", 0, 1), n_trials=9)
+    path.with_name("other").replace(path)
+
+
+@pytest.mark.parametrize("harm", [_cut, _empty, _make_anew, _put_another_in_its_place])
+@pytest.mark.parametrize("is_writing", [True, False])
+def test_a_journal_that_is_replaced_under_a_study_is_an_error_and_keeps_every_whole_line(
+    path: Path, harm: Callable[[Path], None], is_writing: bool
+) -> None:
+    study = optuna.create_study(storage=journal_storage(path), study_name="s")
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+    harm(path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"study\.log was cut, or replaced by another file"):
+        study.set_user_attr("a", 1) if is_writing else study.get_trials()
+    n_bytes = before.rfind(b"\n") + 1 if is_writing else len(before)  # a torn line may be cut off
+    assert path.read_bytes() == before[:n_bytes]
+
+
+@pytest.mark.parametrize("line", [b"{\n", b"\n", bytes(9) + b"\n", b"x" * 9 + b"\n"])
+def test_a_line_that_cannot_be_read_is_named_with_what_can_be_saved(
+    path: Path, line: bytes
+) -> None:
+    study = optuna.create_study(storage=journal_storage(path), study_name="s")
+    study.add_trial(optuna.create_trial(value=1.0))
+    n_lines = len(path.read_bytes().splitlines())
+    with path.open("ab") as file:
+        file.write(line + LINE)
+    message = rf"study\.log is damaged in line {n_lines + 1}: .*`head -n {n_lines}`"
+    with pytest.raises(ValueError, match=message):
+        journal_storage(path)
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:n_lines]))
+    study = optuna.load_study(storage=journal_storage(path), study_name="s")
+    assert [trial.value for trial in study.trials] == [1.0]
+
+
 def test_a_relative_journal_stays_where_it_was_when_the_working_directory_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

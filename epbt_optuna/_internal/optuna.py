@@ -23,6 +23,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 __all__ = [
     "attrs_at_start",
     "backend_of",
+    "check_threads_see",
     "constraints_of",
     "enqueued_params",
     "fail",
@@ -77,6 +78,25 @@ def make_sqlite_path_absolute(study: Study) -> None:
         _, _, path = next(iter(connection.exec_driver_sql("PRAGMA database_list")))
     if path:  # else it is in memory
         storage.url = url.set(database=path).render_as_string(hide_password=False)
+
+
+def check_threads_see(study: Study) -> None:
+    """Raise unless all threads of this process see the same study.
+
+    Raises:
+        ValueError: They do not.
+    """
+    backend = backend_of(study._storage)
+    if not isinstance(backend, RDBStorage):
+        return
+    from sqlalchemy.pool import SingletonThreadPool
+
+    is_in_memory = backend.engine.url.database in (None, "", ":memory:")
+    if is_in_memory and isinstance(backend.engine.pool, SingletonThreadPool):
+        raise ValueError(
+            "`study` must have a storage that all threads see but SQLite makes a database in "
+            "memory anew for each. Create it without `storage`, or with 'sqlite:///<path>'."
+        )
 
 
 def backend_of(storage: BaseStorage) -> Any:

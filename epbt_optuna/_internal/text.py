@@ -8,10 +8,13 @@ be written at all.
 from __future__ import annotations
 
 import logging
+import re
 import traceback
 
-__all__ = ["cut", "get_logger", "printable"]
+__all__ = ["cut", "get_logger", "printable", "without_passwords"]
 
+# Up to the last `@` of the host's part; databases also take passwords with slashes.
+_USER_AND_PASSWORD = re.compile(r"://(?:[^/?#\s]*|[^:/?#\s]*:[^@\s]*)@")
 _MOST_CHARACTERS = 8_000  # of an error that is stored: a database's text column holds them
 
 
@@ -25,6 +28,11 @@ def printable(text: str, *, keep: str = "") -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
+
+
+def without_passwords(text: str) -> str:
+    """Return a text whose URLs name no user, nor a password or token."""
+    return _USER_AND_PASSWORD.sub("://", text)
 
 
 def cut(text: str, length: int = _MOST_CHARACTERS) -> str:

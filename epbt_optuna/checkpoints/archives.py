@@ -11,8 +11,8 @@ import os
 import shutil
 import tarfile
 import tempfile
-import weakref
 from collections.abc import Iterator
+from multiprocessing.util import Finalize
 from pathlib import Path, PurePath
 from typing import IO, cast
 
@@ -116,7 +116,9 @@ def vacant(destination: AnyPath | None) -> Path | None:
 def until_the_end_of(owner: object) -> Path:
     """Return a path in a new folder, which is removed with its owner, such as a live trial."""
     folder = tempfile.mkdtemp(prefix="epbt-")
-    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
+    # Not `weakref.finalize`, which works by `atexit`: worker processes end without that, and a
+    # child that an objective has forked would remove its parent's folder.
+    Finalize(owner, shutil.rmtree, (folder,), {"ignore_errors": True}, exitpriority=0)
     return Path(folder) / "checkpoint"
 
 

@@ -8,6 +8,8 @@ exit code 1 (2: the command line itself).
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import Any
 
 import click
@@ -25,6 +27,9 @@ class _OneLineErrors(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # A terminal that lacks a character shows `?`; an error would come when all is done.
+            sys.stdout.reconfigure(errors="replace")
         try:
             return super().invoke(ctx)
         except Exception as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -33,9 +32,8 @@ class _Terminal(Console):
 
 def console() -> Console:
     """Return the console on standard output."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # an ASCII terminal shows `?` for what it lacks
-    is_bounded = sys.stdout.isatty() or "COLUMNS" in os.environ
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()  # None where it is closed
+    is_bounded = is_terminal or os.environ.get("COLUMNS", "0").strip("0").isdecimal()
     width = None if is_bounded else _UNBOUNDED
     return _Terminal(width=width, highlight=False, markup=False, emoji=False)
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 
+from epbt_optuna._internal.text import without_passwords
+
 __all__ = ["first_line", "sentence"]
 
 
 def sentence(error: Exception) -> str | None:
     """Return what to tell the user of an error that bad input, a disk or a network caused.
+
+    Passwords of databases and servers are left out, whoever made the message.
 
     Returns:
         The sentence; None if the error is a bug or click's own.
@@ -22,12 +26,12 @@ def sentence(error: Exception) -> str | None:
     if isinstance(error, BrokenPipeError):  # `epbt … | head`: click ends quietly
         return None
     if isinstance(error, ValueError | ImportError | OSError | CheckpointError | TrackingError):
-        return str(error)
+        return without_passwords(str(error))
     grpc = sys.modules.get("grpc")
     if isinstance(error, OptunaError | SQLAlchemyError) or (
         grpc is not None and isinstance(error, grpc.RpcError)
     ):
-        return f"The storage failed: {first_line(error)}"
+        return f"The storage failed: {without_passwords(first_line(error))}"
     return None
 
 

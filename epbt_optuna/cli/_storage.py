@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 import warnings
+from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import optuna
@@ -46,13 +49,11 @@ def open_study(storage: str, study_name: str | None) -> Study:
     opened = _open_storage(storage)
     names = optuna.get_all_study_names(opened)
     if not names:
-        raise ValueError(f"There is no study in {_shown(storage)}.")
+        raise ValueError(f"There is no study in {storage}.")
     if study_name is None and len(names) > 1:
-        raise ValueError(f"Say which study: {_shown(storage)} has {_listed(names)}.")
+        raise ValueError(f"Say which study: {storage} has {_listed(names)}.")
     if study_name is not None and study_name not in names:
-        raise ValueError(
-            f"There is no study {study_name!r} in {_shown(storage)}; it has {_listed(names)}."
-        )
+        raise ValueError(f"There is no study {study_name!r} in {storage}; it has {_listed(names)}.")
     return optuna.load_study(
         study_name=study_name or names[0],
         storage=opened,
@@ -75,13 +76,14 @@ def _open_storage(storage: str) -> BaseStorage:
         )
     with path.open("rb") as file:
         is_sqlite = file.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC
-    return _open_database(f"sqlite:///{path}") if is_sqlite else _open_journal(path)
+    return _open_sqlite(path) if is_sqlite else _open_journal(path)
 
 
 def _open_journal(path: Path) -> BaseStorage:
     try:
         return JournalStorage(JournalFileBackend(str(path), lock_obj=_EveryLock(path)))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:  # lines of something else
+    # Lines of something else; Optuna asserts that it knows each kind of them.
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
         raise ValueError(f"{path} is no journal of Optuna's.") from error
 
 
@@ -135,31 +137,46 @@ class _EveryLock(JournalFileOpenLock):
         self._beside.unlink(missing_ok=True)
 
 
+def _open_sqlite(path: Path) -> BaseStorage:
+    """Open a database by its file, whose name may have characters that mean something in a URL."""
+    return _open_tables(
+        str(path), "sqlite://", creator=partial(sqlite3.connect, path, check_same_thread=False)
+    )
+
+
 def _open_database(storage: str) -> BaseStorage:
     try:
         url = make_url(storage)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # the latter of a port that is no number
         raise ValueError(f"{storage!r} is no URL of a database: {first_line(error)}.") from error
     if url.get_backend_name() == "sqlite":
         _require_file(url)
+    return _open_tables(storage, storage)
+
+
+def _open_tables(storage: str, url: str, **options: Any) -> BaseStorage:
     try:
         # Without a pool no connection is open when the command is done.
-        return RDBStorage(storage, {"poolclass": NullPool}, skip_table_creation=True)
+        return RDBStorage(url, {"poolclass": NullPool, **options}, skip_table_creation=True)
     except ImportError as error:
         raise ImportError(
-            f"{_shown(storage)} needs a driver that is not installed: {first_line(error)}."
+            f"{storage} needs a driver that is not installed: {first_line(error)}."
         ) from error
     except (SQLAlchemyError, StorageInternalError) as error:
         reason = first_line(error)
         if "version_info" in reason or "not a database" in reason:  # Optuna's first table
-            raise ValueError(f"{_shown(storage)} is no storage of Optuna's: {reason}.") from error
-        raise OSError(f"{_shown(storage)} cannot be opened: {reason}.") from error
+            raise ValueError(f"{storage} is no storage of Optuna's: {reason}.") from error
+        raise OSError(f"{storage} cannot be opened: {reason}.") from error
     except RuntimeError as error:  # another release's tables
-        raise ValueError(f"{_shown(storage)} cannot be read: {error}") from error
+        raise ValueError(f"{storage} cannot be read: {error}") from error
 
 
 def _require_file(url: URL) -> None:
     """Raise if there is no such file, which SQLite would create."""
+    if url.host:
+        raise ValueError(
+            f"{url} has two slashes: a file's URL is sqlite:///{url.host}, with three."
+        )
     if not url.database or url.database == ":memory:":
         raise ValueError(f"{url} is in memory: there is nothing in it to look at.")
     path = Path(urlsplit(url.database).path if url.database.startswith("file:") else url.database)
@@ -189,13 +206,6 @@ def _open_grpc(storage: str) -> BaseStorage:
             f"No gRPC proxy answered at {storage} within {_GRPC_SECONDS:g} seconds."
         ) from error
     return proxy
-
-
-def _shown(storage: str) -> str:
-    """Return a storage as messages show it: without its password."""
-    if "://" not in storage or storage.startswith("grpc://"):
-        return storage
-    return make_url(storage).render_as_string(hide_password=True)
 
 
 def _listed(names: list[str]) -> str:

@@ -246,12 +246,12 @@ class Driver:
         return error
 
     def _outcome(self, future: Future[Outcome]) -> Outcome:
-        try:
-            return future.result()
-        except WorkerDied as death:
-            return Outcome(failure=str(death), left=True)
-        except Exception as error:
-            return Outcome(failure=repr(error), error=error)
+        # Not raised here: its traceback would hold this frame, and so itself and all that is open
+        # of a dead process, until it is collected as garbage.
+        error = future.exception()
+        if isinstance(error, WorkerDied):
+            return Outcome(failure=str(error), left=True)
+        return future.result() if error is None else Outcome(failure=repr(error), error=error)
 
     # Ending
 

@@ -34,8 +34,9 @@ class Progress:
     """
 
     def __init__(self, study: Study, n_trials: int, shown: bool) -> None:
-        # tqdm takes None for "where it is a terminal".
-        self._bar = tqdm(total=n_trials, unit=" trials", disable=None if shown else True)
+        # tqdm takes None for "where it is a terminal". A program may have no such stream at all.
+        disable = None if shown and sys.stderr is not None else True
+        self._bar = tqdm(total=n_trials, unit=" trials", disable=disable)
         self._redirected = ExitStack()
         if not self._bar.disable:
             self._redirected.enter_context(logging_redirect_tqdm([*_loggers_of_the_terminal()]))

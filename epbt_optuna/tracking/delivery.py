@@ -29,7 +29,8 @@ from epbt_optuna._internal.text import get_logger
 from epbt_optuna.checkpoints.records import CheckpointError
 from epbt_optuna.checkpoints.reports import reports_of
 from epbt_optuna.population import Generations, Lineage
-from epbt_optuna.tracking.experiment import Destination, Experiment
+from epbt_optuna.tracking.destination import Destination
+from epbt_optuna.tracking.experiment import Experiment
 from epbt_optuna.tracking.models import MODEL_TAG, PARENT_MODEL_TAG, bring_model, link_model
 from epbt_optuna.tracking.parent import NOTE, ParentRun, child_note
 from epbt_optuna.tracking.runs import TrialRun, started

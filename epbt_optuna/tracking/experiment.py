@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import random
-import re
 import shlex
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,7 +25,8 @@ from optuna import Study
 
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import read_trial
-from epbt_optuna._internal.text import printable
+from epbt_optuna._internal.text import printable, without_passwords
+from epbt_optuna.tracking.destination import Destination
 from epbt_optuna.tracking.runs import (
     MetricValue,
     TrialRun,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
 
-__all__ = ["Destination", "Experiment", "TrackingError", "absolute", "batches", "page_of"]
+__all__ = ["Experiment", "TrackingError", "batches", "page_of"]
 
 _CANDIDATE_SECONDS = 30.0  # after which whoever made a candidate must have died
 _NAME_LENGTH = 250  # of an experiment and a run, which PostgreSQL holds to
@@ -51,21 +52,6 @@ _T = TypeVar("_T")
 
 class TrackingError(RuntimeError):
     """Something could not be brought to MLflow; the message says what, why and what to do."""
-
-
-@dataclass(frozen=True)
-class Destination:
-    """What a tracker was told (see `MLflowTracker`)."""
-
-    tracking_uri: str | None
-    experiment: str | None
-    log_checkpoints: bool
-    pictures_every: int
-
-    @property
-    def where(self) -> str:
-        """The server, for messages."""
-        return _without_password(self.tracking_uri or "the default tracking URI")
 
 
 class Experiment:
@@ -81,18 +67,12 @@ class Experiment:
     """
 
     def __init__(self, study: Study, destination: Destination) -> None:
-        import mlflow  # takes seconds, which only the thread that delivers spends
-
         self._study = study
         name = destination.experiment or study.study_name or "a study"
         self._name = fitted(name, printable(name), _NAME_LENGTH)
-        uri = absolute(destination.tracking_uri or mlflow.get_tracking_uri())
-        with _lock_beside(uri):
-            # The first client of a new database makes its tables, in dozens of steps. Two at a time
-            # would each do some, both fail, and leave tables that no client can go on from. Who
-            # comes second finds them made.
-            self.client: MlflowClient = mlflow.MlflowClient(uri)
-            self.id = self._open()
+        with destination.opened() as client:
+            self.client: MlflowClient = client
+            self.id = self._open(destination.artifacts_beside(client))
         self.identity = StudyIdentity.drawn(study, len(study.get_trials(deepcopy=False)))
         self.parent, self.key = self._elect()
         # The parent run has this tag in small letters. MySQL and SQL Server find it all the same.
@@ -102,7 +82,7 @@ class Experiment:
     @property
     def address(self) -> str:
         """Where a browser, or a person, finds the parent run."""
-        uri = _without_password(str(self.client.tracking_uri))
+        uri = without_passwords(str(self.client.tracking_uri))
         if uri.startswith("http"):
             return f"{uri.rstrip('/')}/#{page_of(self.id, self.parent)}"
         ui = f"`mlflow ui --backend-store-uri {shlex.quote(uri)}`"
@@ -116,12 +96,12 @@ class Experiment:
             return False
         return True
 
-    def _open(self) -> str:
+    def _open(self, artifacts: str | None) -> str:
         with suppress(Exception):  # it is there, or another process is faster
-            return str(self.client.create_experiment(self._name))
+            return str(self.client.create_experiment(self._name, artifacts))
         experiment = self.client.get_experiment_by_name(self._name)
         if experiment is None:
-            return str(self.client.create_experiment(self._name))
+            return str(self.client.create_experiment(self._name, artifacts))
         if experiment.lifecycle_stage != "active":
             raise TrackingError(
                 f"The MLflow experiment {self._name!r} was deleted. Restore it (`mlflow "
@@ -132,7 +112,6 @@ class Experiment:
 
     def _elect(self) -> tuple[str, str]:
         """Return the one parent run and its key, after an election if there is none (see above)."""
-        own = ""
         keys = self._keys()
         patience = time.monotonic() + _CANDIDATE_SECONDS
         while True:
@@ -141,16 +120,19 @@ class Experiment:
                 runs = self._search(f"tags.`epbt.study` = '{key}' and tags.`epbt.role` = 'study'")
                 candidates |= {str(run.info.run_id): run.data.tags for run in runs}
             elected = [id_ for id_, tags in sorted(candidates.items()) if "epbt.elected" in tags]
+            # By its tag: the request that made it may have failed after it was obeyed.
+            mine = (id_ for id_, tags in candidates.items() if tags.get("epbt.candidate") == _me())
+            own = min(mine, default="")
             others = sorted(candidates.keys() - {own})
-            if own in candidates and not others and not elected:
+            if own and not others and not elected:
                 self.client.set_tag(own, "epbt.elected", "true")
                 return own, keys[0]
-            if own in candidates and (elected or own > min(others, default=own)):
+            if own and own not in elected and (elected or own > min(others, default=own)):
                 self.withdraw(own)
             if elected:
                 return elected[0], candidates[elected[0]]["epbt.study"]
             if not candidates:
-                own = self._create_candidate(keys[0])
+                self._create_candidate(keys[0])
                 continue
             if time.monotonic() > patience:
                 for run_id in others:
@@ -169,18 +151,19 @@ class Experiment:
         text = f"{self._study.study_name}\n{first.datetime_start}".encode(errors="surrogatepass")
         return (*self.identity.own, hashlib.sha256(text).hexdigest()[:16])
 
-    def _create_candidate(self, key: str) -> str:
+    def _create_candidate(self, key: str) -> None:
         first = read_trial(self._study, 0)
         start = milliseconds(None if first is None else first.datetime_start or datetime.now())
         name = self._study.study_name
         tags = {
             "epbt.role": "study",
+            "epbt.candidate": _me(),
             "epbt.study": key,
             "epbt.study_name": text_of(name),
             "epbt.direction": ", ".join(d.name.lower() for d in self._study.directions),
         }
         name = fitted(name, printable(name), _NAME_LENGTH)
-        return str(self.client.create_run(self.id, start, tags, name).info.run_id)
+        self.client.create_run(self.id, start, tags, name)
 
     def create_child(self, content: TrialRun, parent_run_id: str | None) -> str:
         """Create a trial's run, with our tags, and return its id.
@@ -259,6 +242,11 @@ class Experiment:
             self.client.delete_run(run_id)
 
 
+def _me() -> str:
+    """Return who tries to deliver, however often: a thread that delivers one study."""
+    return f"{platform.node()} {os.getpid()} {threading.get_ident()}"
+
+
 def batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
     """Yield lists of at most `size` items, as many as one request may carry."""
     iterator = iter(items)
@@ -269,29 +257,3 @@ def batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
 def page_of(experiment: str, run_id: str) -> str:
     """Return the page of a run in MLflow 3, where it is among runs and not among GenAI's traces."""
     return f"/experiments/{experiment}/runs/{run_id}?workflowType=machine_learning"
-
-
-def absolute(uri: str) -> str:
-    """Return a tracking URI that means the same after a change of the working directory."""
-    path = _sqlite_path(uri)
-    return uri if path is None else uri.replace(path, os.path.abspath(path), 1)
-
-
-def _lock_beside(uri: str) -> AbstractContextManager[object]:
-    """Return a lock of a SQLite database, that one process holds at a time; else nothing."""
-    if (path := _sqlite_path(uri)) is None:
-        return nullcontext()
-    from filelock import FileLock
-
-    return FileLock(f"{path}.lock")
-
-
-def _sqlite_path(uri: str) -> str | None:
-    """Return the path of a SQLite database as its URI has it; None for any other URI."""
-    path = uri.removeprefix("sqlite:///").split("?")[0]
-    is_file = uri.startswith("sqlite:///") and path and not path.startswith((":memory:", "file:"))
-    return path if is_file else None
-
-
-def _without_password(uri: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", uri)

@@ -14,7 +14,8 @@ from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import read_trial
 from epbt_optuna._internal.per_study import PerStudy
 from epbt_optuna._internal.text import get_logger
-from epbt_optuna.tracking.experiment import Destination, TrackingError, absolute
+from epbt_optuna.tracking.destination import Destination, absolute
+from epbt_optuna.tracking.experiment import TrackingError
 from epbt_optuna.tracking.worker import Worker
 
 __all__ = ["MLflowTracker"]
@@ -87,7 +88,7 @@ class MLflowTracker:
             raise ImportError("`MLflowTracker` needs MLflow: pip install 'epbt-optuna[mlflow]'.")
         uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or None
         self._destination = Destination(
-            uri and absolute(uri), experiment, log_checkpoints, int(pictures_every)
+            uri and absolute(uri, os.getcwd()), experiment, log_checkpoints, int(pictures_every)
         )
         self._latest: Worker | None = None
         self._begin()
@@ -103,7 +104,9 @@ class MLflowTracker:
         return dict(vars(self._destination))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state.pop("tracking_uri"), **state)  # type: ignore[misc]
+        self._destination = Destination(**state)
+        self._latest = None
+        self._begin()
 
     def __call__(self, study: Study, trial: FrozenTrial) -> None:
         """Note a finished trial for delivery; returns at once, and never raises."""
@@ -166,7 +169,7 @@ class MLflowTracker:
             The address of the parent run.
 
         Raises:
-            ValueError: The study has no trials.
+            ValueError: The study has no trials, or is in SQLite's memory, which has no threads.
             TrackingError: The server cannot be reached or refuses, or the experiment was deleted.
         """
         if read_trial(study, 0) is None:

@@ -26,7 +26,8 @@ from epbt_optuna.lineage.overview import format_number, format_param
 from epbt_optuna.population import Generations
 from epbt_optuna.samplers.wrappers import generation_sampler
 from epbt_optuna.tracking.dashboard import HEADING, plain, study_list
-from epbt_optuna.tracking.experiment import Destination, Experiment, page_of
+from epbt_optuna.tracking.destination import Destination
+from epbt_optuna.tracking.experiment import Experiment, page_of
 from epbt_optuna.tracking.pictures import write_artifacts
 from epbt_optuna.tracking.runs import MetricValue, milliseconds, text_of, texts, valid_key
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,12 +19,14 @@ from queue import Full, Queue
 from optuna import Study
 from optuna.exceptions import StorageInternalError
 from optuna.storages import InMemoryStorage
+from sqlalchemy.exc import OperationalError
 from tqdm import tqdm
 
-from epbt_optuna._internal.optuna import storage_of
-from epbt_optuna._internal.text import get_logger
+from epbt_optuna._internal.optuna import check_threads_see, storage_of
+from epbt_optuna._internal.text import get_logger, without_passwords
 from epbt_optuna.tracking.delivery import Delivery
-from epbt_optuna.tracking.experiment import Destination, TrackingError
+from epbt_optuna.tracking.destination import Destination
+from epbt_optuna.tracking.experiment import TrackingError
 
 __all__ = ["Worker"]
 
@@ -51,6 +54,33 @@ _TEMPORARY = (  # MLflow's codes for errors that pass
 _logger = get_logger("epbt_optuna.tracking")
 
 
+class _Environment:
+    """MLflow's variables in the environment, as long as any thread delivers; the user's stay."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_threads = 0
+        self._ours: dict[str, str] = {}
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._n_threads += 1
+            ours = {name: v for name, v in _ENVIRONMENT.items() if name not in os.environ}
+            self._ours |= ours
+            os.environ.update(ours)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._n_threads -= 1
+            while self._ours and not self._n_threads:
+                name, value = self._ours.popitem()
+                if os.environ.get(name) == value:
+                    del os.environ[name]
+
+
+_environment = _Environment()
+
+
 class _GaveUpError(Exception):
     """Training has ended, and the server is still down."""
 
@@ -64,6 +94,7 @@ class Worker:
     """
 
     def __init__(self, study: Study, destination: Destination, *, everything: bool = False) -> None:
+        check_threads_see(study)
         self.address = self.run_id = ""  # of the parent run; the thread finds it
         self.last_warning = ""
         self._study = study
@@ -78,8 +109,6 @@ class Worker:
         self._is_down = False
         self._delivery: Delivery
         self._pid = os.getpid()
-        for name, value in _ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
         threading.Thread(target=self._run, name="epbt-mlflow", daemon=True).start()
         atexit.register(self.close, _EXIT_SECONDS)
 
@@ -111,7 +140,9 @@ class Worker:
             self._queue.put_nowait(None)
         if seconds is None:
             form = "delivering {n_fmt} of {total_fmt} trials to MLflow |{bar}| {remaining}"
-            with tqdm(bar_format=form, disable=None, total=self._n_known, leave=False) as bar:
+            # None is "where it is a terminal"; a program may have no such stream at all.
+            disable = None if sys.stderr is not None else True
+            with tqdm(bar_format=form, disable=disable, total=self._n_known, leave=False) as bar:
                 while not self._done.wait(0.1):
                     bar.total, bar.n = self._n_known, self._n_delivered
                     bar.refresh()
@@ -123,10 +154,11 @@ class Worker:
 
     def _run(self) -> None:
         try:
-            if self._try("parent run", lambda _: self._open()):
-                self._work()
-        except _GaveUpError:
-            self._warn(f"MLflow at {self._destination.where} is still down: {self._left()}")
+            with _environment:
+                if self._try("parent run", lambda _: self._open()):
+                    self._work()
+        except _GaveUpError as end:
+            self._warn(f"{self._who(end.__cause__)} is still down: {self._left()}")
         except BaseException as error:  # a bug; nothing above a thread would report it
             self._warn(f"Delivery to MLflow has ended: {_describe(error)}. {self._left()}")
         finally:
@@ -190,25 +222,26 @@ class Worker:
             what: Names the step in a warning.
             step: Is told whether this is the first try.
         """
-        n_failures, failing_since = 0, time.monotonic()
+        n_failures, failing_since = 0, float("inf")
         while True:
             try:
                 step(n_failures == 0)
             except Exception as error:  # noqa: PERF203, to try again is the point
                 n_failures += 1
+                failing_since = min(failing_since, time.monotonic())  # a step may take long itself
                 if not self._is_to_be_retried(error, n_failures):
                     self._refuse(what, error)
                     return False
                 if n_failures > 1 and not self._is_down and not self._answers():  # once is none
                     self._is_down = True
                     _logger.warning(
-                        f"MLflow at {self._destination.where} cannot be reached: "
-                        f"{_describe(error)}. Training goes on, and what it brings is delivered as "
-                        "soon as that works."
+                        f"{self._who(error)} cannot be reached: {_describe(error)}. Training goes "
+                        "on, and what it brings is delivered as soon as that works."
                     )
                 pause = _PAUSES[min(n_failures, len(_PAUSES)) - 1]
                 if self._training_ended.wait(pause):  # then patience is short
-                    if time.monotonic() - max(failing_since, self._ended_at) > _PATIENCE_SECONDS:
+                    failing = time.monotonic() - max(failing_since, self._ended_at)
+                    if failing > _PATIENCE_SECONDS and not self._answers():
                         raise _GaveUpError from error
                     time.sleep(min(pause, 1.0))
             else:
@@ -234,9 +267,14 @@ class Worker:
         elif self._n_warnings <= _MOST_WARNINGS:
             self._warn(
                 f"The {what} of study {self._study.study_name!r} cannot be brought to MLflow at "
-                f"{self._destination.where}: {_describe(error)}. Training goes on, and so does all "
-                "else."
+                f"{self._destination.where}: {_describe(error)}. All else goes on. When that is "
+                "mended, `MLflowTracker.sync(study)` or `epbt sync` brings it."
             )
+
+    def _who(self, error: BaseException | None) -> str:
+        if isinstance(error, StorageInternalError):  # Optuna's
+            return f"The storage of study {self._study.study_name!r}"
+        return f"MLflow at {self._destination.where}"
 
     def _left(self) -> str:
         n_left = self._n_known - self._n_delivered
@@ -252,9 +290,11 @@ class Worker:
 def _is_temporary(error: BaseException) -> bool:
     """Tell whether an error says that a server is down, and not that it refuses."""
     code = getattr(error, "error_code", None)  # of MLflow's errors
-    return isinstance(error, OSError | StorageInternalError) if code is None else code in _TEMPORARY
+    if code is None:
+        return isinstance(error, OSError | OperationalError | StorageInternalError)
+    return code in _TEMPORARY
 
 
 def _describe(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    text = without_passwords(" ".join(str(error).split()))
     return f"{type(error).__name__}: {text[:300]}{'…' if len(text) > 300 else ''}"

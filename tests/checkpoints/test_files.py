@@ -220,3 +220,36 @@ def test_loaded_files_without_a_destination_live_as_long_as_the_process(tmp_path
     assert first != second
     assert not first.parent.parent.exists()
     assert not second.parent.parent.exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_temporary_files_go_with_the_process_that_restored_them_be_it_forked_and_no_other(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    script = tmp_path / "program.py"
+    script.write_text(
+        "import multiprocessing, os, sys, optuna\n"
+        "from epbt_optuna import CheckpointStore, EPBTSampler\n"
+        "study = optuna.create_study(sampler=EPBTSampler(2, seed=0))\n"
+        "trial = study.ask()\n"
+        "checkpoints = CheckpointStore('checkpoints')\n"
+        "checkpoints.save_path(trial, __file__)\n"
+        "def restored():\n"
+        "    return len(os.listdir('temporary'))\n"
+        "def restore():\n"
+        "    checkpoints.load_path(trial)\n"
+        "    assert restored() == 1\n"
+        "worker = multiprocessing.get_context('fork').Process(target=restore)\n"
+        "worker.start()\n"
+        "worker.join()\n"
+        "assert worker.exitcode == restored() == 0, 'left behind'\n"
+        "restore()\n"
+        "if os.fork() == 0:\n"
+        "    sys.exit()\n"
+        "os.wait()\n"
+        "assert restored() == 1, 'removed by a child'\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
+    subprocess.run([sys.executable, str(script)], cwd=tmp_path, check=True, env=environment)
+    assert list((tmp_path / "temporary").iterdir()) == []

@@ -39,9 +39,11 @@ def make_study() -> optuna.Study:
         ("s3:/bucket/run", r"Boto3ArtifactStore\('bucket'\)"),
         ("gs://bucket/a/b", r"CheckpointStore\(optuna\.artifacts\.GCSArtifactStore\('bucket'\)\)"),
         ("file:///data/run", r"write it as '/data/run'"),
+        ("file:///my%20data/run", r"write it as '/my data/run'"),
         ("az://container/run", "Mount it as a folder, or pass CheckpointStore an artifact store"),
         ("hdfs://host:9000/run", "Mount it as a folder"),
-        ("sqlite:///study.db", "Mount it as a folder"),
+        ("sqlite:///study.db", r"`create_study\(storage=…\)`.*a folder or an artifact store"),
+        ("mysql://host/db", r"`create_study\(storage=…\)`"),
     ],
 )
 def test_a_url_is_refused_with_the_line_that_works(

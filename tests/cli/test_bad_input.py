@@ -47,8 +47,11 @@ def complaint(epbt: Epbt, *arguments: object) -> str:
         ("sqlite:///file:study.db?uri=true", "There is no database study.db."),
         ("sqlite://", "is in memory"),
         ("nosuch://host/name", "nosuch://host/name cannot be opened"),
-        ("mysql://me:secret@host/name", "me:***@host/name needs a driver that is not installed"),
-        ("postgresql+psycopg://me:secret@127.0.0.1:9/name", "me:***@127.0.0.1:9/name cannot be"),
+        ("sqlite://study.db", "two slashes: a file's URL is sqlite:///study.db"),
+        ("mysql://me:secret@host/name", "mysql://host/name needs a driver that is not installed"),
+        ("postgresql+psycopg://me:secret@127.0.0.1:9/name", "://127.0.0.1:9/name cannot be"),
+        ("postgresql+psycopg://me:se/secret@127.0.0.1:9/name", "://127.0.0.1:9/name cannot be"),
+        ("postgresql://me:secret@host:port/name", "://host:port/name' is no URL of a database"),
         ("grpc://127.0.0.1:port", "grpc://127.0.0.1:port is not of the form grpc://host:port"),
         (".", ". is not a file"),
     ],
@@ -70,7 +73,10 @@ def test_a_proxy_that_does_not_answer_is_waited_for_a_moment_only(
     assert said == "Error: No gRPC proxy answered at grpc://127.0.0.1:9 within 0.2 seconds.\n"
 
 
-@pytest.mark.parametrize("content", [b"no journal\nat all\n", b"[1, 2]\n[]\n", b'{"a": 1}\n{}\n'])
+@pytest.mark.parametrize(
+    "content",
+    [b"no journal\nat all\n", b"[1, 2]\n[]\n", b'{"a": 1}\n{}\n', b'{"op_code":99}\n{}\n'],
+)
 def test_a_file_of_something_else_is_no_storage_and_stays_as_it_is(
     epbt: Epbt, working_directory: Path, content: bytes
 ) -> None:

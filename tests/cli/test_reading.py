@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -177,6 +180,38 @@ def test_what_is_piped_has_no_colours_and_is_not_cut(trained: Path) -> None:
     assert "\x1b" not in result.stdout
     assert "…" not in result.stdout
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize("name", ["a?b.db", "a#b.db", "a%41.db", "{a}.db", "ä b.db", "a?b.log"])
+def test_a_file_of_any_name_is_read(epbt: Epbt, trained: Path, tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    shutil.copy(trained / f"study{file.suffix}", file)
+    assert "trial 11 of generation 4" in epbt("summary", file).stdout
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_nothing_is_left_out_where_the_environment_says_no_width(epbt: Epbt, trained: Path) -> None:
+    said = epbt("summary", trained / "study.log").stdout
+    assert epbt("summary", trained / "study.log", COLUMNS="0").stdout == said
+    assert epbt("summary", trained / "study.log", COLUMNS="").stdout == said
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["PYTHONIOENCODING=latin-1 {} collect study.log checkpoints", "{} summary study.log >&-"],
+)
+def test_a_terminal_that_lacks_characters_or_is_closed_costs_no_command(
+    tmp_path: Path, line: str
+) -> None:
+    train(open_journal(tmp_path / "study.log"), tmp_path / "checkpoints")
+    done = subprocess.run(
+        line.format(f"{shlex.quote(sys.executable)} -m epbt_optuna"),
+        shell=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_study_on_postgresql_is_read_and_its_password_never_shown(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -84,6 +85,25 @@ def test_however_a_worker_ends_its_trial_fails_and_the_run_goes_on(study: optuna
     run(study, objective, 2 * len(ENDS))
     assert states(study) == ["FAIL", "COMPLETE"] * len(ENDS)
     assert [t.system_attrs["epbt:error"] for t in study.trials[::2]] == [how for _, how in ENDS]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts open files in /proc")
+def test_what_is_open_of_dead_workers_does_not_wait_for_the_garbage_collector(
+    study: optuna.Study,
+) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        if trial.number < 5:
+            os._exit(3)
+        return quick(trial)
+
+    gc.collect()
+    n_open = len(os.listdir("/proc/self/fd"))
+    gc.disable()
+    try:
+        run(study, objective, 6)
+        assert len(os.listdir("/proc/self/fd")) <= n_open + 1
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("engine", ["thread", "process"])

@@ -19,6 +19,7 @@ from epbt_optuna import EPBTSampler
 from epbt_optuna.journal import JournalLock
 from epbt_optuna.parallel import optimize
 from epbt_optuna.parallel.interrupts import Interrupts
+from epbt_optuna.parallel.optimize import EngineName
 from tests.parallel.program import N_GENERATIONS
 from tests.parallel.runs import (
     RULES,
@@ -119,6 +120,19 @@ def test_a_second_ctrl_c_fails_what_threads_run(
     program.communicate()
     states = [trial.state for trial in study.trials]
     assert states == [TrialState.FAIL, TrialState.FAIL]  # ... but what it tells comes too late
+    check_resumes(tmp_path)
+
+
+@pytest.mark.parametrize("engine", ["thread", "process"])
+def test_an_interrupt_while_a_run_is_being_ended_ends_it_as_an_interrupt(
+    tmp_path: Path, engine: EngineName
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    study = journal_study(tmp_path / "log")
+    with pytest.raises(KeyboardInterrupt):
+        optimize(study, quick, 4, workers=2, engine=engine, callbacks=[interrupt])
     check_resumes(tmp_path)
 
 

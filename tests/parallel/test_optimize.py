@@ -105,6 +105,14 @@ def test_without_a_terminal_or_a_wish_there_is_no_bar(
     assert not shown(monkeypatch, terminal, run)
 
 
+def test_a_program_without_a_standard_error_stream_has_no_bar(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    optimize(study, quick, 2, engine="thread")
+    assert len(study.trials) == 2
+
+
 def test_the_bar_of_a_study_with_several_objectives_has_no_best(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -101,6 +102,26 @@ def test_the_example_runs_on_a_cluster_and_resumes(
         ray_cluster.main([*EXAMPLE, str(tmp_path)])
         assert "Fittest of 8 trials" in capsys.readouterr().out
     assert list((tmp_path / "checkpoints").iterdir())
+
+
+def test_a_second_close_asks_nothing_of_a_ray_that_was_shut_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cancelled: list[object] = []
+    is_up = [True]
+
+    def cancel(task: object, force: bool) -> None:
+        assert is_up, "No owner found for object."
+        assert force
+        cancelled.append(task)
+
+    shown = SimpleNamespace(is_initialized=lambda: bool(is_up), cancel=cancel, shutdown=is_up.clear)
+    monkeypatch.setattr(ray_engine, "ray", shown)
+    engine = object.__new__(ray_engine.RayTasks)
+    engine._running, engine._connected_here = {7: "task"}, True  # type: ignore[dict-item]
+    engine.close()
+    engine.close()
+    assert cancelled == ["task"]
 
 
 def test_without_a_cluster_a_local_one_is_started_and_ends_with_the_run(tmp_path: Path) -> None:

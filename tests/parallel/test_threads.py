@@ -47,6 +47,13 @@ def test_a_sampler_sees_in_a_worker_thread_what_has_finished_before() -> None:
     assert sampler.finished == [0, 1, 2, 3, 4]
 
 
+def test_a_database_in_memory_that_each_thread_would_have_anew_is_refused() -> None:
+    study = optuna.create_study(storage="sqlite:///:memory:")
+    with pytest.raises(ValueError, match="`study` must have a storage that all threads see"):
+        run(study, quick, 2)
+    assert study.trials == []
+
+
 def test_threads_run_the_very_trial_that_the_driver_asked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

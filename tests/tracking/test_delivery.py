@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -341,17 +340,3 @@ def test_what_was_not_closed_is_delivered_when_the_interpreter_ends(
         check=True,
     )
     check(open_journal(str(journal)), database, 5)
-
-
-def test_a_change_of_the_working_directory_changes_no_database(
-    empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copy(empty_database, tmp_path / "mlflow.db")
-    monkeypatch.chdir(tmp_path)
-    tracker = MLflowTracker("sqlite:///mlflow.db", pictures_every=0)
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    study = make_study()
-    run(study, tracker, 2)
-    tracker.close()
-    check(study, f"sqlite:///{tmp_path}/mlflow.db", 2)

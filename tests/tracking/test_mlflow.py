@@ -13,7 +13,8 @@ from epbt_optuna import EPBTSampler, TaylorGLOLoss
 from epbt_optuna.lineage import Schedule, summarize_generations
 from epbt_optuna.operators import GaussianMutation, TournamentSelection, UniformCrossover
 from epbt_optuna.tracking import MLflowTracker
-from epbt_optuna.tracking.experiment import Destination, Experiment
+from epbt_optuna.tracking.destination import Destination
+from epbt_optuna.tracking.experiment import Experiment
 from epbt_optuna.tracking.parent import NOTE
 from tests.tracking.checks import check, children_of, history, parents_of
 from tests.tracking.training import NAME, make_study, run

@@ -21,7 +21,7 @@ from epbt_optuna._internal.optuna import read_study_attrs, write_study_attr
 from epbt_optuna.lineage import Schedule
 from epbt_optuna.tracking import MLflowTracker
 from epbt_optuna.tracking.delivery import Delivery
-from epbt_optuna.tracking.experiment import Destination
+from epbt_optuna.tracking.destination import Destination
 from epbt_optuna.tracking.runs import leave_out, text_of
 from tests.tracking.checks import children_of, experiment_id, history, parents_of
 from tests.tracking.servers import ignoring_case

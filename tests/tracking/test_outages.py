@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 from epbt_optuna.tracking import MLflowTracker, TrackingError, worker
 from epbt_optuna.tracking.delivery import Delivery
@@ -80,6 +82,56 @@ def test_a_server_that_is_down_at_first_and_for_a_while_misses_nothing(
     assert "Training goes on" in warning
     tracker.sync(study)
     check(study, own_server.url, 36)
+
+
+def test_a_step_that_takes_long_and_fails_once_is_tried_again_at_the_end_too(
+    database: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[object] = []
+
+    def begin(*arguments: Any) -> Delivery:
+        begun.append(arguments)
+        if len(begun) == 1:  # as the import of MLflow may take
+            time.sleep(0.4)
+            raise ConnectionError("reset")
+        return Delivery(*arguments)
+
+    monkeypatch.setattr(worker, "_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(worker, "_PAUSES", (0.01,))
+    monkeypatch.setattr(worker, "Delivery", begin)
+    study = make_study()
+    with MLflowTracker(database, pictures_every=0) as tracker:
+        run(study, tracker, 1)
+    check(study, database, 1)
+    assert warnings_in(caplog) == []
+
+
+@pytest.mark.parametrize("is_obeyed", [True, False])
+@pytest.mark.parametrize("request_", ["create_run", "set_tag"])
+def test_a_request_that_fails_in_the_election_leaves_no_candidate_to_wait_for(
+    database: str, monkeypatch: pytest.MonkeyPatch, request_: str, is_obeyed: bool
+) -> None:
+    obey = getattr(MlflowClient, request_)
+    n_failures = 0
+
+    def fail_once(*arguments: Any, **options: Any) -> Any:
+        nonlocal n_failures
+        answer = obey(*arguments, **options) if is_obeyed or n_failures else None
+        n_failures += 1
+        if n_failures == 1:
+            raise ConnectionError("reset")
+        return answer
+
+    def wait(_: float) -> None:
+        raise AssertionError("it waits for another one")
+
+    monkeypatch.setattr(MlflowClient, request_, fail_once)
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=wait)
+    monkeypatch.setattr("epbt_optuna.tracking.experiment.time", clock)
+    study = make_study()
+    with MLflowTracker(database, pictures_every=0) as tracker:
+        run(study, tracker, 1)
+    check(study, database, 1)
 
 
 def test_training_does_not_wait_for_a_server_that_never_answers() -> None:

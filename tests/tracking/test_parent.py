@@ -8,7 +8,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
 from epbt_optuna.tracking.delivery import Delivery
-from epbt_optuna.tracking.experiment import Destination
+from epbt_optuna.tracking.destination import Destination
 from epbt_optuna.tracking.parent import NOTE, child_note
 from tests.tracking.checks import history, parents_of
 from tests.tracking.training import make_study, objective

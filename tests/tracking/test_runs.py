@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 from datetime import datetime, timedelta
@@ -171,4 +172,5 @@ def test_a_tracker_can_be_pickled() -> None:
         "experiment": "e",
         "log_checkpoints": True,
         "pictures_every": 10,
+        "folder": os.getcwd(),
     }

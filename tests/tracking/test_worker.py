@@ -46,6 +46,17 @@ def test_the_log_says_where_to_look_at_the_start_and_at_the_end_and_close_shows_
     assert (tracker.run_id, tracker.url) == (study_run.info.run_id, None)
 
 
+def test_a_program_without_a_standard_error_stream_is_no_failure(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study()
+    tracker = MLflowTracker(database, pictures_every=0)
+    run(study, tracker, 1)
+    monkeypatch.setattr(sys, "stderr", None)
+    tracker.close()
+    check(study, database, 1)
+
+
 def test_pictures_are_not_drawn_again_before_their_time_but_always_at_the_end(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

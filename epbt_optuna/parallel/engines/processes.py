@@ -130,13 +130,14 @@ class Processes:
 
     def close(self) -> None:
         """End the processes, killing those that still run a trial, and wait until they are gone."""
-        for worker in self._workers:
+        workers, self._workers = self._workers, []  # a second call has nothing left to end
+        for worker in workers:
             worker.cut_off()
         if self._fork_server is not None and not self._have_started:
             self._fork_server.end()  # some may wait for it
         # In the engine's threads, each as soon as a worker is free, and not given back: what is cut
         # off has an end, and is free then.
-        ends = [self._threads.submit(lambda: self._free.get().end()) for _ in self._workers]
+        ends = [self._threads.submit(lambda: self._free.get().end()) for _ in workers]
         for end in ends:
             end.result()
         self._threads.shutdown()

@@ -54,4 +54,7 @@ class Engine(Protocol):
         """
 
     def close(self) -> None:
-        """End the workers, and cut off what still runs where that is possible."""
+        """End the workers, and cut off what still runs where that is possible.
+
+        After a second Ctrl-C it is called twice.
+        """

@@ -117,7 +117,8 @@ class RayTasks:
 
     def close(self) -> None:
         """Cut off what runs, and shut Ray down if it was started here."""
-        self.interrupt()
+        if ray.is_initialized():  # not when it is called a second time
+            self.interrupt()
         if self._connected_here:
             ray.shutdown()
 

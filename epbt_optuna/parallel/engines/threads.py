@@ -7,6 +7,7 @@ from queue import SimpleQueue
 
 from optuna import Trial
 
+from epbt_optuna._internal.optuna import check_threads_see
 from epbt_optuna.parallel.devices import Slot, pin_to_device
 from epbt_optuna.parallel.worker import Outcome, Work
 
@@ -14,9 +15,14 @@ __all__ = ["Threads"]
 
 
 class Threads:
-    """The threads of one run; they share the study, so any storage will do."""
+    """The threads of one run; they share the study.
+
+    Raises:
+        ValueError: Each thread would see another one: SQLite's databases in memory.
+    """
 
     def __init__(self, work: Work, slots: tuple[Slot, ...]) -> None:
+        check_threads_see(work.study)
         self.n_workers = len(slots)
         self._work = work
         unused: SimpleQueue[Slot] = SimpleQueue()
