@@ -15,7 +15,7 @@ with needs("lightning", "`LightningCallback`"):
     import lightning
     import torch
     from lightning.pytorch import Callback, LightningModule, Trainer
-    from lightning.pytorch.callbacks import Checkpoint
+    from lightning.pytorch.callbacks import Checkpoint, StochasticWeightAveraging
 
     from epbt_optuna.integrations.training import Training, restore_optimizers
 
@@ -96,6 +96,9 @@ class LightningCallback(Callback):
             return
         self._training.begin()
         _check(trainer)
+        # Before all others, wherever the user has put it: what is saved at the end are the weights
+        # that were trained, not the average that `WeightAveraging` then puts in their place.
+        trainer.callbacks = [self, *(other for other in trainer.callbacks if other is not self)]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore what the trial inherits; model and optimizers have just been built."""
@@ -181,6 +184,11 @@ def _check(trainer: Trainer) -> None:
     for name in ("min_steps", "min_epochs"):  # the first sets the second
         if getattr(trainer, name):
             raise ValueError(f"`{name}` must be None, as the callback ends each generation.")
+    if any(isinstance(callback, StochasticWeightAveraging) for callback in trainer.callbacks):
+        raise ValueError(
+            "`callbacks` must have no StochasticWeightAveraging, which puts a learning rate of its "
+            "own in the place of the trial's: average in one that leaves it, `EMAWeightAveraging`."
+        )
     if not trainer.enable_validation:
         raise ValueError("`fit` must be given data to validate on, which make the fitness.")
 
@@ -222,7 +230,12 @@ def _restore_others(
     scaler = trainer.precision_plugin
     if (state := parent.get(type(scaler).__qualname__)) is not None:
         scaler.load_state_dict(state)
+    # Where `max_steps` is set, Lightning takes every checkpoint for one from within an epoch, and
+    # would skip the first epoch of the child: its batches have been seen.
+    loop, max_steps = trainer.fit_loop.epoch_loop, trainer.max_steps
+    loop.max_steps = -1
     trainer.fit_loop.load_state_dict(parent["loops"]["fit_loop"])
+    loop.max_steps = max_steps
     for callback in trainer.callbacks:
         if callback is own or isinstance(callback, Checkpoint):  # its files are the parent's
             continue

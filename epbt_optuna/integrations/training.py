@@ -22,6 +22,7 @@ from epbt_optuna.checkpoints import (
     restore_optimizer,
     restore_scheduler,
 )
+from epbt_optuna.checkpoints.optimizers import find_mismatch
 from epbt_optuna.population import Lineage
 
 __all__ = ["Training", "on_rank_0", "restore_optimizers"]
@@ -215,6 +216,8 @@ def restore_optimizers(
         return
     optimizer_states, scheduler_states = parent
     for optimizer, state in zip(optimizers, optimizer_states, strict=True):
+        if (reason := find_mismatch(optimizer, state)) is not None:
+            raise ValueError(reason)  # not `restore_optimizer`'s, which advises how to call it
         restore_optimizer(optimizer, state)
     for scheduler, state in zip(schedulers, scheduler_states, strict=True):
         restore_scheduler(scheduler, _n_steps(state), state)

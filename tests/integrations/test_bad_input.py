@@ -12,7 +12,7 @@ import lightning
 import optuna
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, StochasticWeightAveraging
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from epbt_optuna import CheckpointError, CheckpointStore
@@ -55,7 +55,7 @@ class Net(lightning.LightningModule):
         self.log("eval_loss", self(**batch)["loss"])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.parameters())
+        return torch.optim.Adam([p for p in self.parameters() if p.requires_grad])
 
 
 data: Any = [{"x": torch.zeros(4), "labels": torch.zeros(())}] * 4
@@ -263,6 +263,16 @@ def test_settings_of_lightning_that_do_not_suit(settings: dict[str, Any], messag
     assert Steps.n == 0
 
 
+def test_a_callback_of_lightning_that_replaces_the_schedule_is_refused() -> None:
+    for _, trial in family({}):
+        callback = LightningCallback(
+            trial, CheckpointStore("checkpoints"), monitor="eval_loss", epochs=2
+        )
+        with pytest.raises(ValueError, match="`callbacks` must have no StochasticWeightAveraging"):
+            fit(callback, StochasticWeightAveraging(0.1))
+    assert Steps.n == 0
+
+
 def saved_state(checkpoints: CheckpointStore, trial: optuna.Trial) -> None:
     checkpoints.save(trial, {"model": {}})
 
@@ -312,6 +322,21 @@ def test_the_child_is_built_as_its_parent_was(framework: Any) -> None:
             ):
                 run(callback(trial), net=Net(n_hidden=3))
     assert Steps.n == 0
+
+
+def test_layers_that_were_thawed_since_are_named_without_advice_that_nobody_can_follow() -> None:
+    for generation, (_, trial) in enumerate(family({}, {})):
+        net = Net()
+        net.layers[0].requires_grad_(generation > 0)
+        callback = LightningCallback(
+            trial, CheckpointStore("checkpoints"), monitor="eval_loss", epochs=2
+        )
+        if generation == 0:
+            fit(callback, net=net)
+        else:
+            with pytest.raises(CheckpointError, match=r"built alike .* 4 parameters but") as caught:
+                fit(callback, net=net)
+            assert "on_mismatch" not in str(caught.value)
 
 
 def test_what_could_not_be_read_back_is_not_saved() -> None:

@@ -207,6 +207,42 @@ def test_other_callbacks_go_on_from_the_parents_state(checkpoints: CheckpointSto
     assert epochs.n == 2 * EPOCHS
 
 
+@pytest.mark.parametrize("max_steps", [-1, 100])
+def test_every_epoch_of_a_generation_is_trained_and_scheduled(
+    checkpoints: CheckpointStore, max_steps: int
+) -> None:
+    for generation, (_, trial) in enumerate(family(*[{"lr": 0.1}] * 3)):
+        recorder = Recorder()
+        callback = LightningCallback(trial, checkpoints, monitor="fitness", epochs=EPOCHS)
+        trainer = trainer_of(callback, recorder, max_steps=max_steps)
+        trainer.fit(Net(0.1), data, data)
+        assert len(recorder.rates) == EPOCHS * BATCHES
+        assert trainer.global_step == (generation + 1) * EPOCHS * BATCHES
+        epochs = range(generation * EPOCHS, (generation + 1) * EPOCHS)
+        rates = [0.1 * (1 + math.cos(math.pi * epoch / WHOLE_RUN)) / 2 for epoch in epochs]
+        assert recorder.rates[::BATCHES] == pytest.approx(rates)
+        assert trainer.max_steps == max_steps
+
+
+class Ending(Callback):
+    """Puts other weights into the module at the end, as averaging ones do."""
+
+    def on_train_end(self, _: Any, pl_module: Any) -> None:
+        torch.nn.init.zeros_(pl_module.layer.weight)
+
+
+@pytest.mark.parametrize("is_first", [False, True])
+def test_what_is_saved_was_trained_wherever_the_callback_stands_among_others(
+    checkpoints: CheckpointStore, is_first: bool
+) -> None:
+    for _, trial in family({"lr": 0.1}, {"lr": 0.1}):
+        recorder = Recorder()
+        callback = LightningCallback(trial, checkpoints, monitor="fitness", epochs=EPOCHS)
+        both = [callback, Ending()] if is_first else [Ending(), callback]
+        trainer_of(*both, recorder).fit(Net(0.1), data, data)
+    assert recorder.first["layer.weight"].all()
+
+
 def test_a_child_of_a_parent_that_stopped_within_an_epoch_trains_whole_ones(
     checkpoints: CheckpointStore,
 ) -> None:
