@@ -16,6 +16,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from epbt_optuna._internal.checks import check_integer
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import read_system_attrs, read_trial
+from epbt_optuna._internal.text import get_logger
+from epbt_optuna._internal.warn_once import warn_once
 from epbt_optuna.checkpoints import (
     CheckpointError,
     CheckpointStore,
@@ -28,6 +30,7 @@ from epbt_optuna.population import Lineage
 __all__ = ["Training", "on_rank_0", "restore_optimizers"]
 
 _T = TypeVar("_T")
+_logger = get_logger("epbt_optuna.integrations")
 
 _begun: WeakSet[optuna.Trial] = WeakSet()  # the trials that a callback has trained, or trains now
 
@@ -163,6 +166,11 @@ class Training:
         """
         if self.is_pruned:
             raise optuna.TrialPruned(f"Pruned at step {self._last_step}.")
+
+    def warn_once(self, what: str, message: str) -> None:
+        """Warn once in a study, on rank 0."""
+        if self._trial is not None:
+            warn_once(_logger, self._trial.study, what, message)
 
     def _check(self) -> None:
         trial = self._running()
