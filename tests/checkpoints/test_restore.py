@@ -298,7 +298,7 @@ def test_lbfgs_goes_on_from_as_many_steps_as_its_own_history_holds(
             optimizer.zero_grad()
             loss = ((parameter - 3) ** 4).sum()
             loss.backward()
-            return float(loss)
+            return float(loss.detach())
 
         optimizer.step(closure)
         return dict(optimizer.state[parameter])
