@@ -207,7 +207,8 @@ def _refuse(value: Any, path: KeyPath) -> NoReturn:
     if issubclass(cls, torch.Tensor):
         raise TypeError(
             f"`{shown(path)}` must be a plain tensor but got {cls.__name__}: a checkpoint holds "
-            "only what can be read back safely."
+            "only what can be read back safely. Convert it, as by `.full_tensor()` or "
+            "`.dequantize()`; of a lazy module, call the network once before."
         )
     cure = (
         "Save what its `.state_dict()` returns."
