@@ -121,7 +121,11 @@ def _go_on(scheduler: ReduceLROnPlateau, n_steps: int, state: Mapping[str, Any] 
 
 def _reductions(scheduler: ReduceLROnPlateau, state: Mapping[str, Any]) -> list[float]:
     """Return, for each group, the share of its first rate that the parent's scheduler has left."""
-    check_state_dict(state, "a ReduceLROnPlateau's", {*_PLATEAU_PROGRESS, "mode", "_last_lr"})
+    if missing := {*_PLATEAU_PROGRESS, "mode"} - state.keys():
+        raise ValueError(
+            f"`state` must be a ReduceLROnPlateau's but lacks {sorted(missing)}. Where the parent "
+            "had another scheduler, `restore_scheduler(scheduler, 0)` begins at this trial's rate."
+        )
     if (starts := state.get("epbt_initial_lrs")) is None:
         raise ValueError(
             "`state` must hold `epbt_initial_lrs`, the rates that the parent's ReduceLROnPlateau "
