@@ -57,7 +57,8 @@ def restore_scheduler(
 
     if not isinstance(scheduler, LRScheduler):
         raise TypeError(
-            f"`scheduler` must be of `torch.optim.lr_scheduler` but got {type(scheduler).__name__}."
+            "`scheduler` must be of `torch.optim.lr_scheduler` but got "
+            f"{type(scheduler).__name__}: of one that wraps another, pass that."
         )
     check_integer("n_steps", n_steps, at_least=0)
     if (n_before := _steps_taken(scheduler)) != 0:

@@ -71,8 +71,11 @@ def _names_of_optimizers(
         with zipfile.ZipFile(path) as archive:
             config = json.loads(archive.read("config.json")).get("compile_config") or {}
         return type(optimizer).__name__, config.get("optimizer", {}).get("class_name")
+    if not h5py.is_hdf5(path):
+        return type(optimizer).__name__, None
     with h5py.File(path) as file:
-        variables = file.get("optimizer/vars")
-        name = None if variables is None else variables.attrs.get("name")
+        if (variables := file.get("optimizer/vars")) is None:  # Keras would load weights alone
+            raise ValueError("it has none of an optimizer: save a `.keras` or `.weights.h5`.")
+        name = variables.attrs.get("name")
     unnumbered = re.compile(r"_\d+$")
     return unnumbered.sub("", optimizer.name), name and unnumbered.sub("", name)

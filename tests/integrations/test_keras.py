@@ -128,6 +128,13 @@ def test_an_optimizer_with_as_many_variables_of_another_meaning_is_refused(
     assert int(same.optimizer.iterations) == 4
 
 
+@pytest.mark.filterwarnings("ignore:.*HDF5")
+def test_a_file_of_the_old_format_which_would_bring_no_moments_is_refused(tmp_path: Path) -> None:
+    fit(build(0.1)).save(tmp_path / "model.h5")
+    with pytest.raises(CheckpointError, match=r"it has none of an optimizer: save a `.keras` or"):
+        restore_model(build(0.1), tmp_path / "model.h5")
+
+
 def test_a_file_of_another_framework_is_refused(tmp_path: Path) -> None:
     for name in ("model.keras", "model.ckpt"):
         (tmp_path / name).write_text("something else")
