@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,10 @@ class LightningCallback(Callback):
                 f"generation has {self._epochs}, but is {trainer.max_epochs}."
             )
 
+        # What the checkpoint cannot hold is found here, once in a study, and not at the end.
+        if self._training.inherit(lambda trial: trial.number == 0):
+            self._write(trainer, self._training.inherit, _check_readable)
+
     def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find out before the first step whether the fitness is logged at all."""
         self._training.check_monitor(trainer.callback_metrics)
@@ -146,10 +151,7 @@ class LightningCallback(Callback):
         self._has_ended = True
         if self._training.is_pruned:
             return
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "lightning.ckpt"
-            trainer.save_checkpoint(path, weights_only=False)  # every rank must, rank 0 writes
-            self._training.save(lambda trial: self._save(trial, path))
+        self._write(trainer, self._training.save, self._save)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leave `fit` by the exception that Optuna knows, now that all else has ended."""
@@ -159,8 +161,20 @@ class LightningCallback(Callback):
         if not self._has_ended:
             raise ValueError("`fit` must train but ended before its first step: see its log.")
 
+    def _write(
+        self,
+        trainer: Trainer,
+        call: Callable[[Callable[[optuna.Trial], None]], None],
+        use: Callable[[optuna.Trial, Path], None],
+    ) -> None:
+        """Write Lightning's checkpoint into a file for a moment, and use that on rank 0."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "lightning.ckpt"
+            trainer.save_checkpoint(path, weights_only=False)  # every rank must, rank 0 writes
+            call(lambda trial: use(trial, path))
+
     def _save(self, trial: optuna.Trial, path: Path) -> None:
-        _read(path, f"The checkpoint of trial {trial.number}")  # now, not when a child needs it
+        _check_readable(trial, path)  # now, not when a child needs it
         self._training.checkpoints.save_path(trial, path)
 
     def _read_parent(self, trial: optuna.Trial) -> dict[str, Any] | None:
@@ -193,6 +207,10 @@ def _check(trainer: Trainer) -> None:
         raise ValueError("`fit` must be given data to validate on, which make the fitness.")
 
 
+def _check_readable(trial: optuna.Trial, path: Path) -> None:
+    _read(path, f"The checkpoint of trial {trial.number}")
+
+
 def _read(path: Path, whose: str, *, mmap: bool = True) -> dict[str, Any]:
     """Read a checkpoint of Lightning as data, never as code.
 
@@ -205,8 +223,9 @@ def _read(path: Path, whose: str, *, mmap: bool = True) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:
         raise CheckpointError(
-            f"{whose} must be a file of Lightning that holds only tensors, numbers and strings. "
-            "Hyperparameters of other types can be left out by `save_hyperparameters(ignore=...)`. "
+            f"{whose} must be a file of Lightning that holds only tensors, numbers and strings of "
+            "Python. Hyperparameters of other types, such as NumPy's, must be converted, or left "
+            "out by `save_hyperparameters(ignore=...)`. "
             f"It cannot be read: {error}"
         ) from error
     version = checkpoint.get(_VERSION) if isinstance(checkpoint, dict) else None

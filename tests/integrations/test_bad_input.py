@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import lightning
+import numpy as np
 import optuna
 import pytest
 import torch
@@ -339,16 +340,27 @@ def test_layers_that_were_thawed_since_are_named_without_advice_that_nobody_can_
             assert "on_mismatch" not in str(caught.value)
 
 
-def test_what_could_not_be_read_back_is_not_saved() -> None:
-    net = Net()
-    net.save_hyperparameters({"odd": Odd()})
-    for study, trial in family({}):
+@pytest.mark.parametrize(
+    "value", [Odd(), np.float64(0.1), Path("folder")], ids=lambda v: type(v).__name__
+)
+@pytest.mark.parametrize("generation", [0, 1])
+def test_what_could_not_be_read_back_is_not_saved_and_found_before_a_study_trains(
+    generation: int, value: Any
+) -> None:
+    for n, (study, trial) in enumerate(family({}, {})):
+        net = Net()
         callback = LightningCallback(
             trial, CheckpointStore("checkpoints"), monitor="eval_loss", epochs=2
         )
+        if n < generation:
+            fit(callback, net=net)
+            continue
+        net.save_hyperparameters({"odd": value})
         with pytest.raises(CheckpointError, match="save_hyperparameters"):
             fit(callback, net=net)
-        assert "epbt:checkpoint" not in study.trials[0].system_attrs
+        assert "epbt:checkpoint" not in study.trials[trial.number].system_attrs
+        break
+    assert Steps.n == 4 * generation
 
 
 @pytest.mark.parametrize(
