@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from copy import deepcopy
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -53,7 +54,7 @@ def restore_optimizer(
 
     Args:
         optimizer: The optimizer of the child's model, built with the same parameter groups.
-        state: The parent's `optimizer.state_dict()`.
+        state: The parent's `optimizer.state_dict()`. It is copied.
         on_mismatch: What to do with the state of another class of optimizer, or of other
             parameters: `"error"`, or `"fresh"`, to leave it out, with one line in the log. A class
             is known by the names of its hyperparameters, since a state does not say it. Adam and
@@ -118,15 +119,36 @@ def _load(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
                 "params": parents["params"],
             }
         )
-    # torch casts `step` by the flags that are in the groups it loads: here the new optimizer's.
-    optimizer.load_state_dict({**state, "param_groups": groups})
+    # torch casts `step` by the flags that are in the groups it loads: here the new optimizer's. It
+    # takes tensors as they are: without a copy, training would change the state, which the next
+    # fold of a cross-validation may begin from.
+    own_state = {**state, "state": deepcopy(state["state"]), "param_groups": groups}
+    optimizer.load_state_dict(own_state)
     for group, own in zip(optimizer.param_groups, kept, strict=True):
         group.update(own)  # the very objects: torch copied them, and a graph may hold a tensor's
         for parameter in group["params"]:
             buffers = optimizer.state.get(parameter, {})
+            _lay_out(buffers, parameter)
             _complete(buffers, group)
             if is_torchs(optimizer) and not group.get("capturable") and not group.get("fused"):
                 _count_on_cpu(buffers)
+
+
+def _lay_out(buffers: dict[str, Any], parameter: torch.Tensor) -> None:
+    """Give moments their parameter's strides, as of one in `channels_last`.
+
+    A fused step goes through the memory of both without a look at the strides.
+    """
+    import torch
+
+    for name, value in buffers.items():
+        if (
+            isinstance(value, torch.Tensor)
+            and value.layout == parameter.layout == torch.strided
+            and value.shape == parameter.shape
+            and value.stride() != parameter.stride()
+        ):
+            buffers[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _complete(buffers: dict[str, Any], group: Mapping[str, Any]) -> None:

@@ -76,6 +76,18 @@ def test_every_optimizer_takes_its_parents_moments_and_keeps_every_hyperparamete
     stepped(child)
 
 
+@pytest.mark.parametrize("cls", OPTIMIZERS, ids=lambda cls: cls.__name__)
+def test_training_leaves_the_state_as_it_was_for_whoever_begins_from_it_next(
+    cls: Callable[..., optim.Optimizer],
+) -> None:
+    state = stepped(cls([Parameter(torch.ones(2, 3))], lr=0.1), 2).state_dict()
+    before = copy.deepcopy(state)
+    child = cls([Parameter(torch.ones(2, 3))], lr=0.1)
+    restore_optimizer(child, state)
+    stepped(child, 2)
+    torch.testing.assert_close(state["state"], before["state"], rtol=0, atol=0)
+
+
 def test_a_child_with_its_parents_values_trains_on_as_the_parent_would() -> None:
     def build() -> optim.AdamW:
         groups = [{"params": [Parameter(torch.ones(2))], "lr": lr} for lr in (0.1, 0.01)]
@@ -312,6 +324,36 @@ def test_lbfgs_goes_on_from_as_many_steps_as_its_own_history_holds(
     assert all(map(torch.equal, state["old_dirs"], kept))
     assert len(state["old_dirs"]) == len(state["old_stps"]) == len(state["ro"]) == len(kept)
     assert len(step(child)["old_dirs"]) == childs
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize(
+    ("parents", "childs"),
+    [
+        (torch.contiguous_format, torch.channels_last),
+        (torch.channels_last, torch.contiguous_format),
+    ],
+)
+def test_moments_lie_in_memory_as_the_childs_parameters_do(
+    parents: torch.memory_format, childs: torch.memory_format, fused: bool
+) -> None:
+    values = torch.arange(2 * 3 * 4 * 4.0).reshape(2, 3, 4, 4)
+
+    def build(layout: torch.memory_format) -> optim.AdamW:
+        parameter = Parameter(values.clone(memory_format=layout))
+        return optim.AdamW([parameter], lr=0.1, fused=fused)
+
+    def step(optimizer: optim.AdamW) -> Parameter:
+        (parameter,) = optimizer.param_groups[0]["params"]
+        parameter.grad = torch.empty_like(parameter).copy_(values.cos())
+        optimizer.step()
+        return parameter  # type: ignore[no-any-return]
+
+    parent, child = build(parents), build(childs)
+    with torch.no_grad():
+        step(parent).copy_(values)
+    restore_optimizer(child, parent.state_dict())
+    torch.testing.assert_close(step(child), step(parent))
 
 
 # Schedulers that were built before
