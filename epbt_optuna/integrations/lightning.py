@@ -16,12 +16,22 @@ with needs("lightning", "`LightningCallback`"):
     import lightning
     import torch
     from lightning.pytorch import Callback, LightningModule, Trainer
-    from lightning.pytorch.callbacks import Checkpoint, StochasticWeightAveraging
+    from lightning.pytorch.callbacks import (
+        BatchSizeFinder,
+        Checkpoint,
+        LearningRateFinder,
+        StochasticWeightAveraging,
+    )
 
     from epbt_optuna.integrations.training import Training, restore_optimizers
 
 __all__ = ["LightningCallback"]
 
+_REFUSED = {
+    BatchSizeFinder: "it trains and restores by itself before the first step",
+    LearningRateFinder: "the learning rate is the trial's",
+    StochasticWeightAveraging: "it replaces the trial's schedule; `EMAWeightAveraging` does not",
+}
 _VERSION = "pytorch-lightning_version"  # in every checkpoint of Lightning
 
 
@@ -198,11 +208,10 @@ def _check(trainer: Trainer) -> None:
     for name in ("min_steps", "min_epochs"):  # the first sets the second
         if getattr(trainer, name):
             raise ValueError(f"`{name}` must be None, as the callback ends each generation.")
-    if any(isinstance(callback, StochasticWeightAveraging) for callback in trainer.callbacks):
-        raise ValueError(
-            "`callbacks` must have no StochasticWeightAveraging, which puts a learning rate of its "
-            "own in the place of the trial's: average in one that leaves it, `EMAWeightAveraging`."
-        )
+    for callback in trainer.callbacks:
+        for cls, reason in _REFUSED.items():
+            if isinstance(callback, cls):
+                raise ValueError(f"`callbacks` must have no {cls.__name__}: {reason}.")
     if not trainer.enable_validation:
         raise ValueError("`fit` must be given data to validate on, which make the fitness.")
 

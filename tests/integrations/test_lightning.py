@@ -10,7 +10,12 @@ import lightning
 import optuna
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import (
+    BatchSizeFinder,
+    Callback,
+    LearningRateFinder,
+    StochasticWeightAveraging,
+)
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader, TensorDataset
@@ -257,3 +262,29 @@ def test_a_child_of_a_parent_that_stopped_within_an_epoch_trains_whole_ones(
         reported = list(study.trials[trial.number].intermediate_values)
     assert len(recorder.rates) == EPOCHS * BATCHES
     assert reported == [2 + BATCHES, 2 + 2 * BATCHES]
+
+
+class ForAnyData(BatchSizeFinder):
+    """Does not ask for data that the module itself loads."""
+
+    def setup(self, *_: Any, **__: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("other", "name"),
+    [
+        (ForAnyData(), "BatchSizeFinder"),
+        (LearningRateFinder(), "LearningRateFinder"),
+        (StochasticWeightAveraging(0.1), "StochasticWeightAveraging"),
+    ],
+)
+def test_callbacks_that_take_over_what_is_the_trials_are_refused_before_the_first_step(
+    checkpoints: CheckpointStore, other: Callback, name: str
+) -> None:
+    for _, trial in family({"lr": 0.1}):
+        recorder = Recorder()
+        callback = LightningCallback(trial, checkpoints, monitor="fitness", epochs=EPOCHS)
+        with pytest.raises(ValueError, match=f"`callbacks` must have no {name}: "):
+            trainer_of(callback, recorder, other).fit(Net(0.1), data, data)
+        assert not recorder.rates
