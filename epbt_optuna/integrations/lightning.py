@@ -159,6 +159,8 @@ class LightningCallback(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save what children start from."""
         self._has_ended = True
+        # Behind all others from here on, so that they close before `teardown` raises.
+        trainer.callbacks = [*(other for other in trainer.callbacks if other is not self), self]
         if self._training.is_pruned:
             return
         self._write(trainer, self._training.save, self._save)

@@ -76,6 +76,9 @@ class Recorder(Callback):
     def on_fit_end(self, *_: Any) -> None:
         self.hooks.append("fit_end")
 
+    def teardown(self, *_: Any, **__: Any) -> None:
+        self.hooks.append("teardown")
+
 
 def trainer_of(*callbacks: Callback, **settings: Any) -> lightning.Trainer:
     return lightning.Trainer(
@@ -176,7 +179,7 @@ def test_a_pruned_trial_ends_its_training_in_order_and_saves_nothing(
         trainer = trainer_of(callback, recorder)
         with pytest.raises(optuna.TrialPruned, match="step 3"):
             trainer.fit(Net(0.1), data, data)
-        assert recorder.hooks == ["train_end", "fit_end"]
+        assert recorder.hooks == ["train_end", "fit_end", "teardown"]
         assert len(recorder.rates) == BATCHES
         assert "epbt:checkpoint" not in study.trials[0].system_attrs
 
