@@ -34,7 +34,7 @@ def parts(name: str, value: Any, n: int) -> list[Any]:
     Tensors, arrays, lists and tuples have an entry for each; anything else is everybody's.
 
     Raises:
-        ValueError: There is not one entry for each.
+        ValueError: There is not one entry for each, or a dict has tensors of all.
     """
     if isinstance(value, Each):
         value = value.value
@@ -44,6 +44,12 @@ def parts(name: str, value: Any, n: int) -> list[Any]:
         entries = value.tolist() if value.ndim == 1 else list(value)
     elif isinstance(value, list | tuple):
         entries = list(value)
+    elif n > 1 and _has_all(value, n):
+        raise ValueError(
+            f"`{name}` must be no dict with tensors of all {n} trials, each of which would save "
+            "them all: give a stack or an optimizer itself, each tensor by a name of its own, or a "
+            "list with an entry for each."
+        )
     else:
         return [value] * n
     if len(entries) != n:
@@ -51,6 +57,13 @@ def parts(name: str, value: Any, n: int) -> list[Any]:
             f"`{name}` must have an entry for each of the {n} trials but has {_shown(value)}."
         )
     return entries
+
+
+def _has_all(value: Any, n: int) -> bool:
+    """Tell whether there are tensors in a dict that seem to be those of n members."""
+    if isinstance(value, Mapping):
+        return any(_has_all(item, n) for item in value.values())
+    return isinstance(value, Tensor | np.ndarray) and value.shape[:1] == (n,)
 
 
 def joined(entries: Sequence[Any], device: torch.device) -> Any:

@@ -150,6 +150,12 @@ class StackedOptimizer(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
+            if "initial_lr" in group and isinstance(group["lr"], Tensor):
+                raise ValueError(
+                    "`lr` must be a number where a scheduler of torch sets it, which has one for "
+                    f"all members, but has shape {tuple(group['lr'].shape)}: assign "
+                    "`param_groups[0]['lr']` at each step instead."
+                )
             if parameters := [p for p in group["params"] if p.grad is not None]:
                 self._step(group, parameters, [p.grad for p in parameters])
         return loss

@@ -3,7 +3,8 @@
 Where a tensor is decides whether it is averaged. In an optimizer's `state_dict` the moments are,
 and nothing else; in a scheduler's, nothing; everywhere else every floating tensor and array, which
 is the model with the statistics of its normalisation layers. Integers, random states and whatever
-is no tensor are the parent's.
+is no tensor are the parent's. Weights of a kind that cannot be averaged leave the whole state to
+the parent: half of a model is nobody's.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, TypeAlias, TypeGuard
 import numpy as np
 import torch
 
+from epbt_optuna.checkpoints.contents import SPARSE_PARTS
 from epbt_optuna.checkpoints.memory import like
 from epbt_optuna.checkpoints.mixed import NotAveragedError
 from epbt_optuna.checkpoints.paths import KeyPath, shown
@@ -22,8 +24,10 @@ __all__ = ["averaged"]
 
 _Array: TypeAlias = torch.Tensor | np.ndarray[Any, Any]
 
-_OPTIMIZER = {"state", "param_groups"}
-_SCHEDULER = {"last_epoch", "_last_lr"}
+# The key that every such `state_dict` has: Lookahead's has no "state", a chained scheduler's no
+# "last_epoch".
+_OPTIMIZER = "param_groups"
+_SCHEDULER = "_last_lr"
 # What torch's optimizers count, or compute from a count, as tensors beside the moments.
 _PROGRESS = {"step", "eta", "mu", "mu_product"}
 _WIDE = {torch.float64, torch.complex128}
@@ -58,6 +62,8 @@ def averaged(
     for own, others in ((mine.model, theirs.model), (mine.moments, theirs.moments)):
         for path, array in own.items():
             other = others.pop(path, None)
+            if _is_of_another_kind(array):
+                continue  # equal in both
             if other is not None and _difference(array, other) is None:
                 results[id(array)] = _average(array, other, weight, path, shared)
     if not results:
@@ -97,14 +103,16 @@ class _Leaves:
         if id(value) in self._seen:
             return
         self._seen.add(id(value))
-        if _is_floating(value):
+        if _is_floating(value) or _is_of_another_kind(value):
             self.model[path] = value
         elif isinstance(value, list | tuple):
             for index, item in enumerate(value):
                 self._visit(item, path.item(index))
-        elif isinstance(value, dict) and value.keys() >= _OPTIMIZER:
-            self._visit_moments(value["state"], path.item("state"))
-        elif isinstance(value, dict) and not value.keys() >= _SCHEDULER:
+        elif isinstance(value, dict) and _OPTIMIZER in value:
+            for key, item in value.items():
+                if key != _OPTIMIZER:
+                    self._visit_moments(item, path.item(key))
+        elif isinstance(value, dict) and _SCHEDULER not in value:
             for key, item in value.items():
                 self._visit(item, path.item(key))
 
@@ -112,10 +120,11 @@ class _Leaves:
         """Note the moments of each parameter.
 
         Beside those of a parameter with dimensions, a tensor without any is a count of some kind,
-        by whatever name an optimizer of others has it.
+        by whatever name an optimizer of others has it. Codes of eight bits, and LBFGS's lists of
+        steps, mean something with their own scales and vectors only: all stays the parent's.
         """
         for parameter, buffers in states.items() if isinstance(states, dict) else ():
-            if not isinstance(buffers, dict):
+            if not isinstance(buffers, dict) or any(map(_is_coded, buffers.values())):
                 continue
             floating = {
                 name: value
@@ -136,6 +145,20 @@ def _is_floating(value: Any) -> TypeGuard[_Array]:
     return isinstance(value, np.ndarray) and value.dtype.kind in "fc"
 
 
+def _is_of_another_kind(value: Any) -> TypeGuard[torch.Tensor]:
+    """Tell whether a value has weights that cannot be averaged: it is sparse, nested, quantized."""
+    if not isinstance(value, torch.Tensor) or _is_floating(value):
+        return False
+    return value.is_floating_point() or value.is_complex() or value.is_quantized
+
+
+def _is_coded(buffer: Any) -> bool:
+    """Tell whether a buffer is a part of a state of which averaging would change other parts."""
+    if isinstance(buffer, torch.Tensor | np.ndarray):
+        return buffer.ndim > 0 and not _is_floating(buffer)
+    return isinstance(buffer, list)
+
+
 def _check_alike(mine: dict[KeyPath, _Array], theirs: dict[KeyPath, _Array]) -> None:
     """Raise a NotAveragedError unless two models have the same tensors."""
     for whose, there, others in (("mate", mine, theirs), ("parent", theirs, mine)):
@@ -148,11 +171,31 @@ def _check_alike(mine: dict[KeyPath, _Array], theirs: dict[KeyPath, _Array]) -> 
 
 
 def _difference(own: _Array, other: _Array) -> str | None:
-    """Return how two arrays differ in kind; None where they can be averaged."""
+    """Return how two arrays differ in kind; None where they can be averaged, or need not be."""
+    if _is_of_another_kind(own) or _is_of_another_kind(other):
+        kind = "sparse, nested or quantized, and not the same in both"
+        return None if _is_same(own, other) else kind
     if own.dtype == other.dtype and own.shape == other.shape:  # NumPy's dtypes are not torch's
         return None
     mine, theirs = (f"of {array.dtype} and shape {tuple(array.shape)}" for array in (own, other))
     return f"{mine} in the parent's state, and {theirs} in the mate's"
+
+
+def _is_same(own: _Array, other: _Array) -> bool:
+    """Tell whether two tensors are equal, of which one at least is of another kind."""
+    if not isinstance(own, torch.Tensor) or not isinstance(other, torch.Tensor):
+        return False
+    if own.layout != other.layout:
+        return False
+    mine, theirs = own.detach(), other.detach().to(own.device)
+    try:
+        if parts := SPARSE_PARTS.get(own.layout):
+            return all(
+                torch.equal(getattr(mine, part)(), getattr(theirs, part)()) for part in parts
+            )
+        return torch.equal(mine, theirs)
+    except RuntimeError:  # not every kind can be compared
+        return False
 
 
 def _average(
@@ -171,8 +214,11 @@ def _average_of_tensors(
     own: torch.Tensor, other: torch.Tensor, weight: float, path: KeyPath
 ) -> torch.Tensor:
     other = other.to(own.device)
-    if torch.equal(own, other):
-        return own
+    try:
+        if torch.equal(own, other):
+            return own
+    except NotImplementedError:  # torch has types that it cannot compute with
+        raise NotAveragedError(f"`{shown(path)}` is {own.dtype}: no type to compute with") from None
     narrow = torch.complex64 if own.is_complex() else torch.float32
     wide = own.dtype if own.dtype in _WIDE else narrow
     # Two products and a sum: a fused one would round differently at the end of a vector, and so

@@ -19,13 +19,13 @@ from epbt_optuna.checkpoints.arrays import array_as_tensor, is_plain_dtype
 from epbt_optuna.checkpoints.memory import Block
 from epbt_optuna.checkpoints.paths import KeyPath, shown
 
-__all__ = ["DEEPEST", "blocks_in"]
+__all__ = ["DEEPEST", "SPARSE_PARTS", "blocks_in"]
 
 DEEPEST = 100  # levels: Python's pickler is recursive, and takes a few hundred
 _LIMIT = 2**2039  # integers from here on are written by an opcode that torch does not read
 _OF_TORCH = (torch.Size, torch.dtype, torch.device, torch.layout, torch.qscheme)
 _SIMPLE = frozenset((bool, float, complex, str, bytes, type(None), *_OF_TORCH))
-_SPARSE_PARTS = {
+SPARSE_PARTS = {
     torch.sparse_coo: ("_indices", "_values"),
     torch.sparse_csr: ("crow_indices", "col_indices", "values"),
     torch.sparse_bsr: ("crow_indices", "col_indices", "values"),
@@ -154,8 +154,8 @@ def _blocks_of(tensor: torch.Tensor, path: KeyPath) -> list[Block]:
             f"`{shown(path)}` must be a tensor that can be read back as it is but got one of "
             f"{tensor.dtype} and {tensor.layout}, requires_grad={tensor.requires_grad}."
         )
-    if tensor.layout in _SPARSE_PARTS:
-        parts = [getattr(tensor.detach(), name)() for name in _SPARSE_PARTS[tensor.layout]]
+    if tensor.layout in SPARSE_PARTS:
+        parts = [getattr(tensor.detach(), name)() for name in SPARSE_PARTS[tensor.layout]]
         return [Block.of_tensor(tensor, path, part, is_ordinary=False) for part in parts]
     try:
         return [Block.of_storage(tensor, path)]
@@ -207,7 +207,8 @@ def _refuse(value: Any, path: KeyPath) -> NoReturn:
     if issubclass(cls, torch.Tensor):
         raise TypeError(
             f"`{shown(path)}` must be a plain tensor but got {cls.__name__}: a checkpoint holds "
-            "only what can be read back safely."
+            "only what can be read back safely. Convert it, as by `.full_tensor()` or "
+            "`.dequantize()`; of a lazy module, call the network once before."
         )
     cure = (
         "Save what its `.state_dict()` returns."

@@ -27,7 +27,10 @@ _SCHEDULERS_KEYS = {"base_momentum", "initial_lr", "max_lr", "max_momentum", "mi
 _MOMENTS = {
     *("acc_delta", "ax", "exp_avg", "exp_avg_sq", "exp_inf", "grad_avg", "max_exp_avg_sq"),
     *("momentum_buffer", "prev", "square_avg", "step_size", "sum", "variance"),
+    *("d", "prev_flat_grad"),  # LBFGS's, of all parameters as one vector
 }
+
+_WRAPPERS = {"_orig_mod", "module"}  # in a name: compiled networks, and those of several devices
 
 # Each inheritance looks at all classes that are loaded.
 _signatures: WeakKeyDictionary[type[Optimizer], frozenset[str]] = WeakKeyDictionary()
@@ -54,10 +57,17 @@ def find_mismatch(optimizer: Optimizer, state: Mapping[str, Any]) -> str | None:
                 f"{where} must have {len(group['params'])} parameters but has "
                 f"{len(parent['params'])}."
             )
-        if not is_torchs(optimizer) or isinstance(optimizer, LBFGS):
+        if "param_names" in group and "param_names" in parent:
+            own, theirs = (list(map(_unwrapped, g["param_names"])) for g in (group, parent))
+            for i, (name, other) in enumerate(zip(own, theirs, strict=True)):
+                if name != other:
+                    return f"{where} must have {name!r} as its parameter {i} but has {other!r}."
+        if not is_torchs(optimizer):
             continue
-        for i, (parameter, key) in enumerate(zip(group["params"], parent["params"], strict=True)):
-            if misfit := _find_misfit(state["state"].get(key, {}), tuple(parameter.shape)):
+        for i, (shape, key) in enumerate(
+            zip(_shapes(optimizer, group), parent["params"], strict=False)
+        ):
+            if misfit := _find_misfit(state["state"].get(key, {}), shape):
                 return f"{where} must fit its parameter {i}, {misfit}."
     return None
 
@@ -75,7 +85,10 @@ def progress_in(optimizer: Optimizer, group: Mapping[str, Any]) -> set[str]:
     # Names that torch has for hyperparameters are that everywhere, where a constructor renames them
     # too, but for Adafactor's `d`, which is what Prodigy and D-Adaptation estimate as they train.
     torchs = set().union(*(_signature(cls) for cls in _classes() if _is_torchs(cls))) - {"d"}
-    return (group.keys() & optimizer.defaults.keys()) - _arguments(type(optimizer)) - torchs
+    # Wrappers put a word in front of their own: Lookahead's `k` is `lookahead_k` in the groups.
+    ends = tuple(f"_{name}" for name in _signature(type(optimizer)))
+    keys = (group.keys() & optimizer.defaults.keys()) - _arguments(type(optimizer)) - torchs
+    return {key for key in keys if not key.endswith(ends)}
 
 
 def without_schedules(group: Mapping[str, Any]) -> set[str]:
@@ -102,6 +115,17 @@ def _is_same_class(
 
 def _is_torchs(cls: type) -> bool:
     return cls.__module__.startswith("torch.optim") and cls is not Optimizer
+
+
+def _unwrapped(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
+
+
+def _shapes(optimizer: Optimizer, group: Mapping[str, Any]) -> list[tuple[int, ...]]:
+    """Return what the moments of a group are shaped like: its parameters, or one vector of all."""
+    if isinstance(optimizer, LBFGS):
+        return [(sum(p.numel() * (1 + p.is_complex()) for p in group["params"]),)]
+    return [tuple(parameter.shape) for parameter in group["params"]]
 
 
 def _find_misfit(buffers: Mapping[str, Any], shape: tuple[int, ...]) -> str | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from copy import deepcopy
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
-from epbt_optuna._internal.checks import check_state_dict
+from epbt_optuna._internal.checks import check_number, check_state_dict
 from epbt_optuna._internal.extras import needs
 from epbt_optuna._internal.text import get_logger
 
@@ -43,18 +46,21 @@ def restore_optimizer(
     Hyperparameters, flags such as `fused`, and keys of your own in a group are the new optimizer's,
     group by group. So build it with this trial's values, and nothing need be named.
 
+    Two of torch's optimizers have a rate in their state, which is the parent's: Rprop adapts one
+    for each weight, of which `lr` is only the first, and ASGD takes one more step at the old one.
+
     Schedulers: restore the optimizer, build the scheduler, then call `restore_scheduler`. Where
     the scheduler was built first, this leaves alone what it sets.
 
     Args:
         optimizer: The optimizer of the child's model, built with the same parameter groups.
-        state: The parent's `optimizer.state_dict()`.
+        state: The parent's `optimizer.state_dict()`. It is copied.
         on_mismatch: What to do with the state of another class of optimizer, or of other
             parameters: `"error"`, or `"fresh"`, to leave it out, with one line in the log. A class
             is known by the names of its hyperparameters, since a state does not say it. Adam and
             AdamW differ in `decoupled_weight_decay`, which states of older versions of torch lack:
             those are taken by both. Shapes are compared for torch's own optimizers and their
-            subclasses, but for LBFGS.
+            subclasses, and names where both were built with `model.named_parameters()`.
         **hyperparameters: What to set in the groups, by the optimizer's own names, where it was
             not built with this trial's values. One value is for all groups: `lr=0.1`,
             `betas=(0.9, 0.99)`. Where they were built with different ones (no decay for biases, a
@@ -67,11 +73,19 @@ def restore_optimizer(
         ValueError: The optimizer has no hyperparameter of that name, or its value does not fit the
             groups, or a scheduler was built with another one; `state` is that of another class, or
             of other parameters, and `on_mismatch` is `"error"`. Nothing has been changed then.
-        TypeError: `state` is not an optimizer's.
+        TypeError: `optimizer` is none of torch's class, `state` is not an optimizer's, or a value
+            is no number where the optimizer has one.
     """
     with needs("torch", "`restore_optimizer`"):
+        from torch.optim import Optimizer
+
         from epbt_optuna.checkpoints.optimizers import find_mismatch
 
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(
+            f"`optimizer` must be a torch.optim.Optimizer but got a {type(optimizer).__name__}: "
+            "of one that wraps another, pass that."
+        )
     if on_mismatch not in ("error", "fresh"):
         raise ValueError(f"`on_mismatch` must be 'error' or 'fresh' but got {on_mismatch!r}.")
     check_state_dict(state, "an optimizer's", {"state", "param_groups"})
@@ -105,15 +119,36 @@ def _load(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
                 "params": parents["params"],
             }
         )
-    # torch casts `step` by the flags that are in the groups it loads: here the new optimizer's.
-    optimizer.load_state_dict({**state, "param_groups": groups})
+    # torch casts `step` by the flags that are in the groups it loads: here the new optimizer's. It
+    # takes tensors as they are: without a copy, training would change the state, which the next
+    # fold of a cross-validation may begin from.
+    own_state = {**state, "state": deepcopy(state["state"]), "param_groups": groups}
+    optimizer.load_state_dict(own_state)
     for group, own in zip(optimizer.param_groups, kept, strict=True):
         group.update(own)  # the very objects: torch copied them, and a graph may hold a tensor's
         for parameter in group["params"]:
             buffers = optimizer.state.get(parameter, {})
+            _lay_out(buffers, parameter)
             _complete(buffers, group)
             if is_torchs(optimizer) and not group.get("capturable") and not group.get("fused"):
                 _count_on_cpu(buffers)
+
+
+def _lay_out(buffers: dict[str, Any], parameter: torch.Tensor) -> None:
+    """Give moments their parameter's strides, as of one in `channels_last`.
+
+    A fused step goes through the memory of both without a look at the strides.
+    """
+    import torch
+
+    for name, value in buffers.items():
+        if (
+            isinstance(value, torch.Tensor)
+            and value.layout == parameter.layout == torch.strided
+            and value.shape == parameter.shape
+            and value.stride() != parameter.stride()
+        ):
+            buffers[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _complete(buffers: dict[str, Any], group: Mapping[str, Any]) -> None:
@@ -123,6 +158,10 @@ def _complete(buffers: dict[str, Any], group: Mapping[str, Any]) -> None:
     for hyperparameter, missing, beside in _SWITCHED:
         if group.get(hyperparameter) and beside in buffers and missing not in buffers:
             buffers[missing] = torch.zeros_like(buffers[beside])
+    if "al" in buffers:  # LBFGS has made room there for so many, and never looks again
+        buffers["al"] = [None] * group["history_size"]
+        for name in ("old_dirs", "old_stps", "ro"):
+            del buffers[name][: -group["history_size"]]
 
 
 def _count_on_cpu(buffers: dict[str, Any]) -> None:
@@ -208,4 +247,7 @@ def _like(name: str, old: Any, value: Any) -> Any:
         if not isinstance(value, (list, tuple)) or len(value) != len(old):
             raise ValueError(f"`{name}` must hold {len(old)} values, as {old}, but got {value}.")
         return type(old)(_like(name, *pair) for pair in zip(old, value, strict=True))
+    if type(old) is not bool and isinstance(old, (Real, torch.Tensor)):
+        number = float(value) if isinstance(value, torch.Tensor) else value
+        check_number(name, number, at_least=0 if name == "lr" else -math.inf)
     return torch.full_like(old, float(value)) if isinstance(old, torch.Tensor) else value

@@ -57,7 +57,8 @@ def restore_scheduler(
 
     if not isinstance(scheduler, LRScheduler):
         raise TypeError(
-            f"`scheduler` must be of `torch.optim.lr_scheduler` but got {type(scheduler).__name__}."
+            "`scheduler` must be of `torch.optim.lr_scheduler` but got "
+            f"{type(scheduler).__name__}: of one that wraps another, pass that."
         )
     check_integer("n_steps", n_steps, at_least=0)
     if (n_before := _steps_taken(scheduler)) != 0:
@@ -121,7 +122,11 @@ def _go_on(scheduler: ReduceLROnPlateau, n_steps: int, state: Mapping[str, Any] 
 
 def _reductions(scheduler: ReduceLROnPlateau, state: Mapping[str, Any]) -> list[float]:
     """Return, for each group, the share of its first rate that the parent's scheduler has left."""
-    check_state_dict(state, "a ReduceLROnPlateau's", {*_PLATEAU_PROGRESS, "mode", "_last_lr"})
+    if missing := {*_PLATEAU_PROGRESS, "mode"} - state.keys():
+        raise ValueError(
+            f"`state` must be a ReduceLROnPlateau's but lacks {sorted(missing)}. Where the parent "
+            "had another scheduler, `restore_scheduler(scheduler, 0)` begins at this trial's rate."
+        )
     if (starts := state.get("epbt_initial_lrs")) is None:
         raise ValueError(
             "`state` must hold `epbt_initial_lrs`, the rates that the parent's ReduceLROnPlateau "

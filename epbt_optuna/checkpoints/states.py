@@ -53,9 +53,12 @@ def safe_state(state: Any) -> SafeState:
     is a view of; it is copied instead, together with what shares its memory in the state.
 
     Raises:
-        TypeError: A value could not be read back as it is; the message names its key.
+        TypeError: A value could not be read back as it is; the message names its key. Or the state
+            is None, as of a function that forgot to return it: children would begin afresh.
         ValueError: A tensor has no data.
     """
+    if state is None:
+        raise TypeError("`state` must hold something but got None, which founders inherit.")
     blocks, has_numpy = blocks_in(state)
     return SafeState(state, copies_of_views(blocks), has_numpy)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,22 @@ with needs("lightning", "`LightningCallback`"):
     import lightning
     import torch
     from lightning.pytorch import Callback, LightningModule, Trainer
-    from lightning.pytorch.callbacks import Checkpoint
+    from lightning.pytorch.callbacks import (
+        BatchSizeFinder,
+        Checkpoint,
+        LearningRateFinder,
+        StochasticWeightAveraging,
+    )
 
     from epbt_optuna.integrations.training import Training, restore_optimizers
 
 __all__ = ["LightningCallback"]
 
+_REFUSED = {
+    BatchSizeFinder: "it trains and restores by itself before the first step",
+    LearningRateFinder: "the learning rate is the trial's",
+    StochasticWeightAveraging: "it replaces the trial's schedule; `EMAWeightAveraging` does not",
+}
 _VERSION = "pytorch-lightning_version"  # in every checkpoint of Lightning
 
 
@@ -96,6 +107,9 @@ class LightningCallback(Callback):
             return
         self._training.begin()
         _check(trainer)
+        # Before all others, wherever the user has put it: what is saved at the end are the weights
+        # that were trained, not the average that `WeightAveraging` then puts in their place.
+        trainer.callbacks = [self, *(other for other in trainer.callbacks if other is not self)]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore what the trial inherits; model and optimizers have just been built."""
@@ -121,6 +135,10 @@ class LightningCallback(Callback):
                 f"generation has {self._epochs}, but is {trainer.max_epochs}."
             )
 
+        # What the checkpoint cannot hold is found here, once in a study, and not at the end.
+        if self._training.inherit(lambda trial: trial.number == 0):
+            self._write(trainer, self._training.inherit, _check_readable)
+
     def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find out before the first step whether the fitness is logged at all."""
         self._training.check_monitor(trainer.callback_metrics)
@@ -141,12 +159,11 @@ class LightningCallback(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save what children start from."""
         self._has_ended = True
+        # Behind all others from here on, so that they close before `teardown` raises.
+        trainer.callbacks = [*(other for other in trainer.callbacks if other is not self), self]
         if self._training.is_pruned:
             return
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "lightning.ckpt"
-            trainer.save_checkpoint(path, weights_only=False)  # every rank must, rank 0 writes
-            self._training.save(lambda trial: self._save(trial, path))
+        self._write(trainer, self._training.save, self._save)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leave `fit` by the exception that Optuna knows, now that all else has ended."""
@@ -156,8 +173,20 @@ class LightningCallback(Callback):
         if not self._has_ended:
             raise ValueError("`fit` must train but ended before its first step: see its log.")
 
+    def _write(
+        self,
+        trainer: Trainer,
+        call: Callable[[Callable[[optuna.Trial], None]], None],
+        use: Callable[[optuna.Trial, Path], None],
+    ) -> None:
+        """Write Lightning's checkpoint into a file for a moment, and use that on rank 0."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "lightning.ckpt"
+            trainer.save_checkpoint(path, weights_only=False)  # every rank must, rank 0 writes
+            call(lambda trial: use(trial, path))
+
     def _save(self, trial: optuna.Trial, path: Path) -> None:
-        _read(path, f"The checkpoint of trial {trial.number}")  # now, not when a child needs it
+        _check_readable(trial, path)  # now, not when a child needs it
         self._training.checkpoints.save_path(trial, path)
 
     def _read_parent(self, trial: optuna.Trial) -> dict[str, Any] | None:
@@ -181,8 +210,16 @@ def _check(trainer: Trainer) -> None:
     for name in ("min_steps", "min_epochs"):  # the first sets the second
         if getattr(trainer, name):
             raise ValueError(f"`{name}` must be None, as the callback ends each generation.")
+    for callback in trainer.callbacks:
+        for cls, reason in _REFUSED.items():
+            if isinstance(callback, cls):
+                raise ValueError(f"`callbacks` must have no {cls.__name__}: {reason}.")
     if not trainer.enable_validation:
         raise ValueError("`fit` must be given data to validate on, which make the fitness.")
+
+
+def _check_readable(trial: optuna.Trial, path: Path) -> None:
+    _read(path, f"The checkpoint of trial {trial.number}")
 
 
 def _read(path: Path, whose: str, *, mmap: bool = True) -> dict[str, Any]:
@@ -197,8 +234,9 @@ def _read(path: Path, whose: str, *, mmap: bool = True) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:
         raise CheckpointError(
-            f"{whose} must be a file of Lightning that holds only tensors, numbers and strings. "
-            "Hyperparameters of other types can be left out by `save_hyperparameters(ignore=...)`. "
+            f"{whose} must be a file of Lightning that holds only tensors, numbers and strings of "
+            "Python. Hyperparameters of other types, such as NumPy's, must be converted, or left "
+            "out by `save_hyperparameters(ignore=...)`. "
             f"It cannot be read: {error}"
         ) from error
     version = checkpoint.get(_VERSION) if isinstance(checkpoint, dict) else None
@@ -222,7 +260,12 @@ def _restore_others(
     scaler = trainer.precision_plugin
     if (state := parent.get(type(scaler).__qualname__)) is not None:
         scaler.load_state_dict(state)
+    # Where `max_steps` is set, Lightning takes every checkpoint for one from within an epoch, and
+    # would skip the first epoch of the child: its batches have been seen.
+    loop, max_steps = trainer.fit_loop.epoch_loop, trainer.max_steps
+    loop.max_steps = -1
     trainer.fit_loop.load_state_dict(parent["loops"]["fit_loop"])
+    loop.max_steps = max_steps
     for callback in trainer.callbacks:
         if callback is own or isinstance(callback, Checkpoint):  # its files are the parent's
             continue

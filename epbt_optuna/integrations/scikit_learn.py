@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+import numpy as np
+
 __all__ = ["restore_estimator"]
 
 _Estimator = TypeVar("_Estimator")
+
+# How much a fitted estimator holds.
+_SIZES = ("hidden_layer_sizes", "n_clusters", "n_components")
 
 # What the optimizer inside a multi-layer perceptron calls the estimator's parameters.
 _IN_OPTIMIZER = {
@@ -38,8 +43,9 @@ def restore_estimator(estimator: _Estimator, parent: Any) -> _Estimator:
 
     Raises:
         TypeError: They are of different classes.
-        ValueError: The estimator holds other estimators, or layers of other sizes, or each `fit`
-            begins anew: it has no `partial_fit`, and `warm_start` is off.
+        ValueError: The estimator holds other estimators, or other numbers of layers, clusters or
+            components, or something that the parent has not kept, such as an average; or each
+            `fit` begins anew: it has no `partial_fit`, and `warm_start` is off.
     """
     if type(parent) is not type(estimator):
         raise TypeError(
@@ -59,11 +65,12 @@ def restore_estimator(estimator: _Estimator, parent: Any) -> _Estimator:
             "neither: `fit` would forget the parent."
         )
     former = _params(parent)
-    if former.get("hidden_layer_sizes") != params.get("hidden_layer_sizes"):
-        raise ValueError(
-            f"`hidden_layer_sizes` must be the parent's, {former['hidden_layer_sizes']}, whose "
-            f"weights are inherited, but is {params['hidden_layer_sizes']}."
-        )
+    for name in _must_stay(parent, former, params):
+        if not np.array_equal(np.ravel(former[name]), np.ravel(params[name])):
+            raise ValueError(
+                f"`{name}` must be the parent's, {former[name]}, on which depends what it holds, "
+                f"but is {params[name]}."
+            )
     restored: Any = parent
     restored.set_params(**params)
     if hasattr(restored, "_optimizer"):
@@ -78,6 +85,16 @@ def restore_estimator(estimator: _Estimator, parent: Any) -> _Estimator:
 def _params(estimator: Any, *, deep: bool = False) -> dict[str, Any]:
     params: dict[str, Any] = estimator.get_params(deep=deep)
     return params
+
+
+def _must_stay(parent: Any, former: dict[str, Any], params: dict[str, Any]) -> list[str]:
+    """Return the hyperparameters that can only be those that the parent was fitted with."""
+    names = [name for name in _SIZES if name in params]
+    if "hidden_layer_sizes" in params:  # scores, or losses, from the first step on
+        names += ["early_stopping", "solver"] if former["solver"] == "lbfgs" else ["early_stopping"]
+    if "average" in params and hasattr(parent, "coef_") and not params.get("warm_start"):
+        names += [] if hasattr(parent, "_average_coef") else ["average"]
+    return names
 
 
 def _restore_optimizer(perceptron: Any, params: dict[str, Any]) -> None:

@@ -16,17 +16,21 @@ from torch.optim.lr_scheduler import LRScheduler
 from epbt_optuna._internal.checks import check_integer
 from epbt_optuna._internal.identity import StudyIdentity
 from epbt_optuna._internal.optuna import read_system_attrs, read_trial
+from epbt_optuna._internal.text import get_logger
+from epbt_optuna._internal.warn_once import warn_once
 from epbt_optuna.checkpoints import (
     CheckpointError,
     CheckpointStore,
     restore_optimizer,
     restore_scheduler,
 )
+from epbt_optuna.checkpoints.optimizers import find_mismatch
 from epbt_optuna.population import Lineage
 
 __all__ = ["Training", "on_rank_0", "restore_optimizers"]
 
 _T = TypeVar("_T")
+_logger = get_logger("epbt_optuna.integrations")
 
 _begun: WeakSet[optuna.Trial] = WeakSet()  # the trials that a callback has trained, or trains now
 
@@ -163,6 +167,11 @@ class Training:
         if self.is_pruned:
             raise optuna.TrialPruned(f"Pruned at step {self._last_step}.")
 
+    def warn_once(self, what: str, message: str) -> None:
+        """Warn once in a study, on rank 0."""
+        if self._trial is not None:
+            warn_once(_logger, self._trial.study, what, message)
+
     def _check(self) -> None:
         trial = self._running()
         if trial in _begun:
@@ -215,6 +224,8 @@ def restore_optimizers(
         return
     optimizer_states, scheduler_states = parent
     for optimizer, state in zip(optimizers, optimizer_states, strict=True):
+        if (reason := find_mismatch(optimizer, state)) is not None:
+            raise ValueError(reason)  # not `restore_optimizer`'s, which advises how to call it
         restore_optimizer(optimizer, state)
     for scheduler, state in zip(schedulers, scheduler_states, strict=True):
         restore_scheduler(scheduler, _n_steps(state), state)

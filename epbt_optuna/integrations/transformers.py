@@ -12,9 +12,11 @@ from epbt_optuna.checkpoints import CheckpointError, CheckpointStore
 
 with needs("transformers", "`TransformersCallback`"):
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+    from transformers.trainer_utils import set_seed
 
 with needs("accelerate", "`TransformersCallback`", "transformers"):
     from accelerate.data_loader import SeedableRandomSampler, get_sampler
+    from torch.utils.data import IterableDataset, SequentialSampler
 
     from epbt_optuna.integrations.training import Training, restore_optimizers
 
@@ -133,7 +135,7 @@ class TransformersCallback(TrainerCallback):
             restore_optimizers(optimizers, [lr_scheduler], None)
         else:
             with self._training.fitting():
-                self._restore_others(parent, state, **built)
+                self._restore_others(parent, args, state, **built)
                 states = [parent["optimizer"]], [parent["scheduler"]]
                 restore_optimizers(optimizers, [lr_scheduler], states)
         if state.max_steps < self._first_step + self._steps:
@@ -227,6 +229,7 @@ class TransformersCallback(TrainerCallback):
     def _restore_others(
         self,
         parent: dict[str, Any],
+        args: TrainingArguments,
         state: TrainerState,
         *,
         model: torch.nn.Module,
@@ -237,11 +240,20 @@ class TransformersCallback(TrainerCallback):
         model.load_state_dict(parent["model"])
         state.global_step = self._first_step = parent["global_step"]
         state.epoch = self._first_epoch = parent["epoch"]
-        # The trainer shuffles by its seed and the epoch, which it counts from 0 again: without
-        # this each generation would see the same batches.
+        # The trainer seeds everything anew, and counts epochs from 0 again: without this each
+        # generation would see the same batches, and dropout would leave out the same units.
+        set_seed(args.seed + self._first_step)
         sampler = get_sampler(train_dataloader)
         if isinstance(sampler, SeedableRandomSampler):
             sampler.initial_seed += self._first_step
+        is_stream = isinstance(train_dataloader.dataset, IterableDataset)
+        if is_stream or isinstance(sampler, SequentialSampler):
+            self._training.warn_once(
+                "same_batches",
+                "Each generation begins with the same batches, as nothing shuffles them, unless "
+                "the data set does: give it another order in each trial, as by "
+                "`shuffle(seed=trial.number)`",
+            )
 
     def _save(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 import torch
@@ -138,6 +139,25 @@ def test_too_few_entries_are_refused_before_anything_is_saved(
     with pytest.raises(ValueError, match="`epoch` must have an entry for each of the 6 trials"):
         generation.save(epoch=value)
     assert not (tmp_path / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"weight": torch.zeros(6, 2)},
+        {"state": {0: {"exp_avg": torch.zeros(6)}}, "lr": 0.1},
+        {"weight": np.zeros((6, 2))},
+    ],
+)
+def test_a_dict_with_tensors_of_all_members_is_refused_before_anything_is_saved(
+    checkpoints: CheckpointStore, value: Any
+) -> None:
+    study = make_study()
+    generation = Generation(ask_generation(study), checkpoints=checkpoints)
+    for call in (generation.inherit, generation.save):
+        with pytest.raises(ValueError, match="`ema` must be no dict with tensors of all 6 trials"):
+            call(ema=value)
+    assert not any("epbt:checkpoint" in trial.system_attrs for trial in study.trials)
 
 
 def test_members_that_have_ended_save_nothing(checkpoints: CheckpointStore) -> None:

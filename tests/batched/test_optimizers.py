@@ -292,3 +292,18 @@ def test_a_gradient_scaler_is_refused_before_a_step(cls: type[SGD | AdamW]) -> N
     with pytest.raises(TypeError, match="one member's overflow would skip the step of all"):
         scaler.step(optimizer)
     check_equal(stacked, members(parameters()))
+
+
+def test_a_scheduler_that_has_set_one_rate_for_all_is_refused_at_the_next_step() -> None:
+    stacked = parameters()
+    give_gradients(stacked, [], 0)
+    before = [parameter.detach().clone() for parameter in stacked]
+    for rate in (RATES.clone(), 0.1):
+        optimizer = SGD(stacked, lr=rate, momentum=0.9, weight_decay=RATES)
+        torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.5, 10)  # it fills the members' tensor
+        if isinstance(rate, Tensor):
+            with pytest.raises(ValueError, match=r"`lr` must be a number .* has shape \(3,\)"):
+                optimizer.step()
+            assert all(map(torch.equal, stacked, before))
+        else:
+            optimizer.step()

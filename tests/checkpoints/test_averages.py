@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -120,6 +121,47 @@ def test_what_an_optimizer_computes_from_a_count_is_not_averaged(
     changed = {name for name, value in result.items() if not same(value, mine[name])}
     assert changed == moments - {n for n in moments if same(mine[n], state(5)["state"][0][n])}
     assert changed
+
+
+@pytest.mark.parametrize(
+    ("kind", "coded"),
+    [
+        ("codes of eight bits", torch.uint8),
+        ("a history of steps", None),
+        ("weights", torch.float32),
+    ],
+)
+def test_moments_that_mean_something_only_with_codes_or_lists_beside_them_are_the_parents(
+    kind: str, coded: torch.dtype | None
+) -> None:
+    def state(value: int) -> Any:
+        beside = [torch.ones(2)] if coded is None else torch.full((2,), value, dtype=coded)
+        buffers = {"beside": beside, "scale": torch.full((1,), float(value))}
+        return {"w": torch.ones(1), "o": {"state": {0: buffers}, "param_groups": [{"lr": 0.1}]}}
+
+    result = average(state(1), state(3), 0.5)["o"]["state"][0]
+    assert same(result, state(2 if kind == "weights" else 1)["o"]["state"][0])
+
+
+def test_an_optimizer_is_known_by_its_groups_and_a_scheduler_by_its_rates() -> None:
+    def state(value: float) -> Any:
+        buffers = {0: {"step": torch.tensor(value), "exp_avg": torch.full((2,), value)}}
+        rate = torch.tensor(value)
+        return {
+            "lookahead": {
+                "fast_state": buffers,
+                "slow_state": {0: {"slow": torch.full((2,), value)}},
+                "param_groups": [{"lr": rate}],
+            },
+            "chained": {"_schedulers": [{"last_epoch": 1, "_last_lr": [rate]}], "_last_lr": [rate]},
+        }
+
+    own, result = state(1.0), average(state(1.0), state(3.0), 0.5)
+    assert result["lookahead"]["fast_state"][0]["exp_avg"].tolist() == [2, 2]
+    assert result["lookahead"]["slow_state"][0]["slow"].tolist() == [2, 2]
+    assert result["lookahead"]["fast_state"][0]["step"] == 1
+    assert same(result["lookahead"]["param_groups"], own["lookahead"]["param_groups"])
+    assert same(result["chained"], own["chained"])
 
 
 def test_a_number_beside_moments_with_dimensions_is_a_count_by_whatever_name() -> None:
@@ -274,6 +316,37 @@ def test_states_that_do_not_fit_are_named_and_left_as_they_were(
     with pytest.raises(NotAveragedError, match=why):
         averaged(state, lambda: other, 0.5, None)
     assert same(state, before)
+
+
+def test_a_type_that_torch_cannot_compute_with_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def equal(*_: torch.Tensor) -> bool:  # as it is with complex32 on a CPU
+        raise NotImplementedError("'equal_cpu' not implemented for 'ComplexHalf'")
+
+    monkeypatch.setattr(torch, "equal", equal)
+    with pytest.raises(NotAveragedError, match=r"`state\['w'\]` is torch.float32: no type to comp"):
+        averaged(W, lambda: deepcopy(W), 0.5, None)
+
+
+OTHER_KINDS: list[Callable[[float], torch.Tensor]] = [
+    lambda x: torch.diag(torch.tensor([x, 1])).to_sparse(),
+    lambda x: torch.diag(torch.tensor([x, 1])).to_sparse_csr(),
+    lambda x: torch.quantize_per_tensor(torch.tensor([x, 1]), 0.5, 0, torch.qint8),
+]
+
+
+@pytest.mark.filterwarnings("ignore:.*Sparse CSR:UserWarning", "ignore:.*quantize:UserWarning")
+@pytest.mark.parametrize("make", OTHER_KINDS, ids=["coo", "csr", "quantized"])
+def test_half_of_a_model_is_not_averaged_where_the_other_half_cannot_be(
+    make: Callable[[float], torch.Tensor],
+) -> None:
+    own = {"b": torch.zeros(1), "w": make(1.0)}
+    with pytest.raises(NotAveragedError, match=r"\['w'\]` is sparse, nested or quantized, and not"):
+        averaged(own, lambda: {"b": torch.ones(1), "w": make(2.0)}, 0.5, None)
+    with pytest.raises(NotAveragedError, match=r"\['w'\]` is sparse, nested or quantized"):
+        averaged(own, lambda: {"b": torch.ones(1), "w": torch.ones(2)}, 0.5, None)
+    assert own["b"] == 0
+    averaged(own, lambda: {"b": torch.ones(1), "w": make(1.0)}, 0.5, None)
+    assert own["b"] == 0.5
 
 
 def test_nothing_has_changed_when_the_last_tensor_turns_out_not_to_be_finite() -> None:

@@ -162,6 +162,7 @@ def test_sparse_quantized_and_nested_tensors_come_back(tmp_path: Path) -> None:
     [
         ({"n": 2**2039}, r"`state\['n'\]` must be an integer below 2\*\*2039 .* 2040 bits"),
         ({"n": -(2**2039) - 1}, r"`state\['n'\]` must be an integer .* 2040 bits"),
+        (None, "`state` must hold something but got None, which founders inherit"),
         ([1, (2, Custom())], r"`state\[1\]\[1\]` must be .*Custom"),
         ({"fn": print}, r"`state\['fn'\]` must be .*builtin_function"),
         ({"s": frozenset([1])}, r"`state\['s'\]` must be .*builtins\.frozenset"),
@@ -181,6 +182,10 @@ def test_sparse_quantized_and_nested_tensors_come_back(tmp_path: Path) -> None:
         (with_metadata(Custom()), r"`state\._metadata\[''\]` must be .*Custom"),
         (hung_on(Counter(a=1), 1), r"`state` must have no attributes but has 'tag'"),  # type: ignore[arg-type]
         ({"w": torch.zeros(1).as_subclass(Tagged)}, r"`state\['w'\]` must be a plain .* Tagged"),
+        (
+            torch.nn.LazyLinear(1).state_dict(),
+            r"got UninitializedParameter.* call the network once",
+        ),
         ({"w": torch.eye(2).to_sparse().requires_grad_()}, r"`state\['w'\]` must be a tensor that"),
         ({"w": torch.zeros(2).to_mkldnn()}, r"`state\['w'\]` must be a tensor that .*_mkldnn"),
         ({"w": torch.empty(2, dtype=torch.int4)}, r"`state\['w'\]` must be a tensor .*int4"),  # type: ignore[attr-defined]

@@ -137,6 +137,50 @@ def test_groups_in_another_order_are_refused_by_their_names() -> None:
         restore_optimizer(named("head", "backbone"), named("backbone", "head").state_dict())
 
 
+@pytest.mark.parametrize(
+    ("own", "parents", "fits"),
+    [
+        (["a.weight", "b.weight"], ["a.weight", "b.weight"], True),
+        (["b.weight", "a.weight"], ["a.weight", "b.weight"], False),
+        (["a.weight", "c.weight"], ["a.weight", "b.weight"], False),
+        (["a.weight", "b.weight"], ["_orig_mod.a.weight", "_orig_mod.b.weight"], True),
+        (
+            ["module._orig_mod.a.weight", "module._orig_mod.b.weight"],
+            ["a.weight", "b.weight"],
+            True,
+        ),
+        (["a.weight", "b.weight"], None, True),
+        (None, ["a.weight", "b.weight"], True),
+    ],
+)
+def test_parameters_in_another_order_are_refused_where_both_are_named(
+    own: list[str] | None, parents: list[str] | None, fits: bool
+) -> None:
+    def adam(names: list[str] | None) -> optim.Adam:
+        both = parameters((2,), (2,))
+        return optim.Adam(both if names is None else list(zip(names, both, strict=True)))
+
+    state, child = stepped(adam(parents)).state_dict(), adam(own)
+    if fits:
+        restore_optimizer(child, state)
+        assert len(child.state) == 2
+    else:
+        with pytest.raises(ValueError, match=r"group 0 must have '[bc].weight' as its parameter"):
+            restore_optimizer(child, state)
+        assert not child.state
+
+
+@pytest.mark.parametrize("shapes", [[(5,)], [(2, 2)], [(1,), (3,)]])
+def test_the_one_vector_that_lbfgs_has_for_all_parameters_must_be_as_long(
+    shapes: list[tuple[int, ...]],
+) -> None:
+    state = stepped(optim.LBFGS(parameters((3,)))).state_dict()
+    child = optim.LBFGS(parameters(*shapes))
+    with pytest.raises(ValueError, match="group 0 must"):
+        restore_optimizer(child, state)
+    assert not child.state
+
+
 # Optimizers of others
 
 
@@ -185,6 +229,16 @@ class Lookahead(optim.Optimizer):
         self.k = k
 
 
+class Prefixing(optim.Optimizer):
+    """Puts a word in front of its arguments, and of what it counts, as timm's Lookahead does."""
+
+    def __init__(self, optimizer: optim.Optimizer, alpha: float) -> None:
+        super().__init__(optimizer.param_groups, {**optimizer.defaults, "look_alpha": alpha})
+        self.defaults["look_step"] = 0
+        for group in self.param_groups:
+            group["look_step"] = 0
+
+
 class Forwarding(optim.AdamW):
     """Passes its arguments on."""
 
@@ -218,6 +272,17 @@ def test_hyperparameters_that_a_constructor_hides_are_the_childs_all_the_same(
     restore_optimizer(child, build(0.1, 0.01).state_dict())
     (group,) = child.param_groups
     assert (group["lr"], group["weight_decay"]) == (0.3, 0.03)
+
+
+def test_an_argument_with_a_word_in_front_is_the_childs_and_a_count_with_it_the_parents() -> None:
+    parent, child = (
+        Prefixing(optim.AdamW(parameters((2,)), lr=lr), alpha=alpha)
+        for lr, alpha in ((0.1, 0.5), (0.3, 0.7))
+    )
+    parent.param_groups[0]["look_step"] = 9
+    restore_optimizer(child, parent.state_dict())
+    (group,) = child.param_groups
+    assert (group["lr"], group["look_alpha"], group["look_step"]) == (0.3, 0.7, 9)
 
 
 def test_so_are_those_of_a_wrapped_optimizer_that_is_not_torchs() -> None:

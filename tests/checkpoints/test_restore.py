@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import math
 from collections.abc import Callable
 from inspect import signature
 from typing import Any
@@ -73,6 +74,18 @@ def test_every_optimizer_takes_its_parents_moments_and_keeps_every_hyperparamete
     for key, buffers in expected["state"].items():
         torch.testing.assert_close(actual["state"][key], buffers)
     stepped(child)
+
+
+@pytest.mark.parametrize("cls", OPTIMIZERS, ids=lambda cls: cls.__name__)
+def test_training_leaves_the_state_as_it_was_for_whoever_begins_from_it_next(
+    cls: Callable[..., optim.Optimizer],
+) -> None:
+    state = stepped(cls([Parameter(torch.ones(2, 3))], lr=0.1), 2).state_dict()
+    before = copy.deepcopy(state)
+    child = cls([Parameter(torch.ones(2, 3))], lr=0.1)
+    restore_optimizer(child, state)
+    stepped(child, 2)
+    torch.testing.assert_close(state["state"], before["state"], rtol=0, atol=0)
 
 
 def test_a_child_with_its_parents_values_trains_on_as_the_parent_would() -> None:
@@ -178,6 +191,26 @@ def test_a_value_that_fits_no_group_is_refused_before_anything_is_restored(
     assert child.state_dict() == before
 
 
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        (-0.1, ValueError, "`lr` must be at least 0 but got -0.1"),
+        (math.nan, ValueError, "`lr` must be finite but got nan"),
+        (torch.tensor(math.inf), ValueError, "`lr` must be finite"),
+        ([0.1, None], TypeError, "`lr` must be a number but got None"),
+        ("0.1", TypeError, "`lr` must be a number but got '0.1'"),
+    ],
+)
+def test_a_rate_that_is_none_is_refused(value: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        restore_optimizer(make(), stepped(make()).state_dict(), lr=value)
+
+
+def test_what_is_no_optimizer_of_torchs_class_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"`optimizer` must be a torch.optim.Optimizer but got a L"):
+        restore_optimizer(torch.nn.Linear(1, 1), make().state_dict())  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("state", [None, [], {"model": {}, "optimizer": {}}])
 def test_what_is_no_optimizers_state_is_refused(state: Any) -> None:
     with pytest.raises(TypeError, match=r"`state` must be an optimizer's `state_dict\(\)` but "):
@@ -261,6 +294,66 @@ def test_a_buffer_that_only_one_of_parent_and_child_needs_stops_no_step(
         restore_optimizer(child, parent.state_dict())
         stepped(child, 2)
         assert child.param_groups[0]["params"][0].isfinite().all()
+
+
+@pytest.mark.parametrize(("parents", "childs"), [(2, 5), (5, 2), (3, 3)])
+def test_lbfgs_goes_on_from_as_many_steps_as_its_own_history_holds(
+    parents: int, childs: int
+) -> None:
+    def build(size: int) -> optim.LBFGS:
+        return optim.LBFGS([Parameter(torch.arange(4.0))], lr=0.01, max_iter=8, history_size=size)
+
+    def step(optimizer: optim.LBFGS) -> dict[str, Any]:
+        (parameter,) = optimizer.param_groups[0]["params"]
+
+        def closure() -> float:
+            optimizer.zero_grad()
+            loss = ((parameter - 3) ** 4).sum()
+            loss.backward()
+            return float(loss.detach())
+
+        optimizer.step(closure)
+        return dict(optimizer.state[parameter])
+
+    parent, child = build(parents), build(childs)
+    directions = step(parent)["old_dirs"]
+    assert len(directions) == parents
+    restore_optimizer(child, parent.state_dict())
+    (state,) = child.state.values()
+    kept = directions[-childs:]
+    assert all(map(torch.equal, state["old_dirs"], kept))
+    assert len(state["old_dirs"]) == len(state["old_stps"]) == len(state["ro"]) == len(kept)
+    assert len(step(child)["old_dirs"]) == childs
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize(
+    ("parents", "childs"),
+    [
+        (torch.contiguous_format, torch.channels_last),
+        (torch.channels_last, torch.contiguous_format),
+    ],
+)
+def test_moments_lie_in_memory_as_the_childs_parameters_do(
+    parents: torch.memory_format, childs: torch.memory_format, fused: bool
+) -> None:
+    values = torch.arange(2 * 3 * 4 * 4.0).reshape(2, 3, 4, 4)
+
+    def build(layout: torch.memory_format) -> optim.AdamW:
+        parameter = Parameter(values.clone(memory_format=layout))
+        return optim.AdamW([parameter], lr=0.1, fused=fused)
+
+    def step(optimizer: optim.AdamW) -> Parameter:
+        (parameter,) = optimizer.param_groups[0]["params"]
+        parameter.grad = torch.empty_like(parameter).copy_(values.cos())
+        optimizer.step()
+        return parameter  # type: ignore[no-any-return]
+
+    parent, child = build(parents), build(childs)
+    with torch.no_grad():
+        step(parent).copy_(values)
+    restore_optimizer(child, parent.state_dict())
+    torch.testing.assert_close(step(child), step(parent))
 
 
 # Schedulers that were built before

@@ -323,6 +323,10 @@ def test_beside_a_warm_up_a_plateau_reduces_the_rate_that_the_warm_up_ends_at() 
     ("state", "message"),
     [
         (None, "`state` must be the parent's .* for a ReduceLROnPlateau, .* but got None"),
+        (
+            {"last_epoch": 3, "_last_lr": [0.1, 0.1], "gamma": 0.5},
+            r"lacks \['best', .* had another scheduler, `restore_scheduler\(scheduler, 0\)` begins",
+        ),
         (parents_state(mode="max", patience=9), "the scheduler's mode, 'min', but got 'max'"),
         (
             {**parents_state(), "epbt_initial_lrs": [0.1], "_last_lr": [0.1]},

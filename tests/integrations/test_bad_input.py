@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import lightning
+import numpy as np
 import optuna
 import pytest
 import torch
@@ -55,7 +56,7 @@ class Net(lightning.LightningModule):
         self.log("eval_loss", self(**batch)["loss"])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.parameters())
+        return torch.optim.Adam([p for p in self.parameters() if p.requires_grad])
 
 
 data: Any = [{"x": torch.zeros(4), "labels": torch.zeros(())}] * 4
@@ -314,16 +315,42 @@ def test_the_child_is_built_as_its_parent_was(framework: Any) -> None:
     assert Steps.n == 0
 
 
-def test_what_could_not_be_read_back_is_not_saved() -> None:
-    net = Net()
-    net.save_hyperparameters({"odd": Odd()})
-    for study, trial in family({}):
+def test_layers_that_were_thawed_since_are_named_without_advice_that_nobody_can_follow() -> None:
+    for generation, (_, trial) in enumerate(family({}, {})):
+        net = Net()
+        net.layers[0].requires_grad_(generation > 0)
         callback = LightningCallback(
             trial, CheckpointStore("checkpoints"), monitor="eval_loss", epochs=2
         )
+        if generation == 0:
+            fit(callback, net=net)
+        else:
+            with pytest.raises(CheckpointError, match=r"built alike .* 4 parameters but") as caught:
+                fit(callback, net=net)
+            assert "on_mismatch" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value", [Odd(), np.float64(0.1), Path("folder")], ids=lambda v: type(v).__name__
+)
+@pytest.mark.parametrize("generation", [0, 1])
+def test_what_could_not_be_read_back_is_not_saved_and_found_before_a_study_trains(
+    generation: int, value: Any
+) -> None:
+    for n, (study, trial) in enumerate(family({}, {})):
+        net = Net()
+        callback = LightningCallback(
+            trial, CheckpointStore("checkpoints"), monitor="eval_loss", epochs=2
+        )
+        if n < generation:
+            fit(callback, net=net)
+            continue
+        net.save_hyperparameters({"odd": value})
         with pytest.raises(CheckpointError, match="save_hyperparameters"):
             fit(callback, net=net)
-        assert "epbt:checkpoint" not in study.trials[0].system_attrs
+        assert "epbt:checkpoint" not in study.trials[trial.number].system_attrs
+        break
+    assert Steps.n == 4 * generation
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,39 @@ def test_what_does_not_fit_is_refused(parent: tuple[Any, Path], other: Any) -> N
         restore_model(other(), parent[1])
 
 
+@pytest.mark.parametrize(
+    ("own", "parents"),
+    [
+        (keras.optimizers.RMSprop, {"optimizer": keras.optimizers.SGD, "momentum": 0.9}),
+        (keras.optimizers.Adagrad, {"optimizer": keras.optimizers.RMSprop}),
+        (keras.optimizers.Lion, {"optimizer": keras.optimizers.SGD, "momentum": 0.9}),
+        (keras.optimizers.Adadelta, {"optimizer": keras.optimizers.Adam}),
+        (keras.optimizers.Adam, {"optimizer": keras.optimizers.AdamW}),
+    ],
+)
+@pytest.mark.parametrize("name", ["model.keras", "model.weights.h5"])
+def test_an_optimizer_with_as_many_variables_of_another_meaning_is_refused(
+    tmp_path: Path, name: str, own: Any, parents: dict[str, Any]
+) -> None:
+    model, path = fit(build(0.1, **parents)), tmp_path / name
+    model.save(path) if path.suffix == ".keras" else model.save_weights(path)
+    child = build(0.1, optimizer=own)
+    with pytest.raises(
+        CheckpointError, match=r"cannot be restored: its optimizer is .*, and the m"
+    ):
+        restore_model(child, path)
+    same = build(0.02, **parents)
+    restore_model(same, path)
+    assert int(same.optimizer.iterations) == 4
+
+
+@pytest.mark.filterwarnings("ignore:.*HDF5")
+def test_a_file_of_the_old_format_which_would_bring_no_moments_is_refused(tmp_path: Path) -> None:
+    fit(build(0.1)).save(tmp_path / "model.h5")
+    with pytest.raises(CheckpointError, match=r"it has none of an optimizer: save a `.keras` or"):
+        restore_model(build(0.1), tmp_path / "model.h5")
+
+
 def test_a_file_of_another_framework_is_refused(tmp_path: Path) -> None:
     for name in ("model.keras", "model.ckpt"):
         (tmp_path / name).write_text("something else")

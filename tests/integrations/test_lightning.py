@@ -10,7 +10,12 @@ import lightning
 import optuna
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import (
+    BatchSizeFinder,
+    Callback,
+    LearningRateFinder,
+    StochasticWeightAveraging,
+)
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader, TensorDataset
@@ -70,6 +75,9 @@ class Recorder(Callback):
 
     def on_fit_end(self, *_: Any) -> None:
         self.hooks.append("fit_end")
+
+    def teardown(self, *_: Any, **__: Any) -> None:
+        self.hooks.append("teardown")
 
 
 def trainer_of(*callbacks: Callback, **settings: Any) -> lightning.Trainer:
@@ -171,7 +179,7 @@ def test_a_pruned_trial_ends_its_training_in_order_and_saves_nothing(
         trainer = trainer_of(callback, recorder)
         with pytest.raises(optuna.TrialPruned, match="step 3"):
             trainer.fit(Net(0.1), data, data)
-        assert recorder.hooks == ["train_end", "fit_end"]
+        assert recorder.hooks == ["train_end", "fit_end", "teardown"]
         assert len(recorder.rates) == BATCHES
         assert "epbt:checkpoint" not in study.trials[0].system_attrs
 
@@ -207,6 +215,42 @@ def test_other_callbacks_go_on_from_the_parents_state(checkpoints: CheckpointSto
     assert epochs.n == 2 * EPOCHS
 
 
+@pytest.mark.parametrize("max_steps", [-1, 100])
+def test_every_epoch_of_a_generation_is_trained_and_scheduled(
+    checkpoints: CheckpointStore, max_steps: int
+) -> None:
+    for generation, (_, trial) in enumerate(family(*[{"lr": 0.1}] * 3)):
+        recorder = Recorder()
+        callback = LightningCallback(trial, checkpoints, monitor="fitness", epochs=EPOCHS)
+        trainer = trainer_of(callback, recorder, max_steps=max_steps)
+        trainer.fit(Net(0.1), data, data)
+        assert len(recorder.rates) == EPOCHS * BATCHES
+        assert trainer.global_step == (generation + 1) * EPOCHS * BATCHES
+        epochs = range(generation * EPOCHS, (generation + 1) * EPOCHS)
+        rates = [0.1 * (1 + math.cos(math.pi * epoch / WHOLE_RUN)) / 2 for epoch in epochs]
+        assert recorder.rates[::BATCHES] == pytest.approx(rates)
+        assert trainer.max_steps == max_steps
+
+
+class Ending(Callback):
+    """Puts other weights into the module at the end, as averaging ones do."""
+
+    def on_train_end(self, _: Any, pl_module: Any) -> None:
+        torch.nn.init.zeros_(pl_module.layer.weight)
+
+
+@pytest.mark.parametrize("is_first", [False, True])
+def test_what_is_saved_was_trained_wherever_the_callback_stands_among_others(
+    checkpoints: CheckpointStore, is_first: bool
+) -> None:
+    for _, trial in family({"lr": 0.1}, {"lr": 0.1}):
+        recorder = Recorder()
+        callback = LightningCallback(trial, checkpoints, monitor="fitness", epochs=EPOCHS)
+        both = [callback, Ending()] if is_first else [Ending(), callback]
+        trainer_of(*both, recorder).fit(Net(0.1), data, data)
+    assert recorder.first["layer.weight"].all()
+
+
 def test_a_child_of_a_parent_that_stopped_within_an_epoch_trains_whole_ones(
     checkpoints: CheckpointStore,
 ) -> None:
@@ -221,3 +265,29 @@ def test_a_child_of_a_parent_that_stopped_within_an_epoch_trains_whole_ones(
         reported = list(study.trials[trial.number].intermediate_values)
     assert len(recorder.rates) == EPOCHS * BATCHES
     assert reported == [2 + BATCHES, 2 + 2 * BATCHES]
+
+
+class ForAnyData(BatchSizeFinder):
+    """Does not ask for data that the module itself loads."""
+
+    def setup(self, *_: Any, **__: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("other", "name"),
+    [
+        (ForAnyData(), "BatchSizeFinder"),
+        (LearningRateFinder(), "LearningRateFinder"),
+        (StochasticWeightAveraging(0.1), "StochasticWeightAveraging"),
+    ],
+)
+def test_callbacks_that_take_over_what_is_the_trials_are_refused_before_the_first_step(
+    checkpoints: CheckpointStore, other: Callback, name: str
+) -> None:
+    for _, trial in family({"lr": 0.1}):
+        recorder = Recorder()
+        callback = LightningCallback(trial, checkpoints, monitor="fitness", epochs=EPOCHS)
+        with pytest.raises(ValueError, match=f"`callbacks` must have no {name}: "):
+            trainer_of(callback, recorder, other).fit(Net(0.1), data, data)
+        assert not recorder.rates

@@ -7,9 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.base import clone, is_classifier
+from sklearn.cluster import MiniBatchKMeans
 from sklearn.datasets import load_digits
+from sklearn.decomposition import LatentDirichletAllocation
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import SGDClassifier
+from sklearn.mixture import GaussianMixture
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
@@ -136,6 +140,48 @@ def test_what_cannot_go_on_is_refused() -> None:
     holder = OneVsRestClassifier(SGDClassifier())
     with pytest.raises(ValueError, match="`estimator` must hold no other estimator"):
         restore_estimator(holder, OneVsRestClassifier(SGDClassifier()))
+
+
+@pytest.mark.parametrize(
+    ("parent", "own", "name"),
+    [
+        (MiniBatchKMeans(3), {"n_clusters": 2}, "n_clusters"),
+        (LatentDirichletAllocation(3), {"n_components": 2}, "n_components"),
+        (GaussianMixture(3, warm_start=True), {"n_components": 2}, "n_components"),
+        (MLPClassifier((3,), warm_start=True), {"early_stopping": True}, "early_stopping"),
+        (
+            MLPClassifier((3,), warm_start=True, solver="lbfgs"),
+            {"solver": "adam", "early_stopping": False},
+            "solver",
+        ),
+        (SGDClassifier(), {"average": True}, "average"),
+        (SGDClassifier(), {"average": False, "alpha": 0.1}, None),
+        (SGDClassifier(average=True), {"average": False}, None),
+        (SGDClassifier(warm_start=True), {"average": True}, None),
+        (MLPClassifier((3,)), {"hidden_layer_sizes": [3]}, None),
+        (MLPClassifier(np.array([3, 2])), {"hidden_layer_sizes": (3, 2)}, None),
+        (MLPClassifier(3, solver="sgd"), {"solver": "adam"}, None),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_hyperparameter_on_which_depends_what_the_parent_holds_must_be_the_parents(
+    parent: Any, own: dict[str, Any], name: str | None
+) -> None:
+    def go_on(estimator: Any) -> None:
+        if getattr(estimator, "warm_start", False):
+            estimator.fit(np.abs(X), y)
+        elif is_classifier(estimator):
+            estimator.partial_fit(X, y, classes=np.unique(y))
+        else:
+            estimator.partial_fit(np.abs(X))
+
+    estimator, parent = clone(parent).set_params(**own), clone(parent)
+    go_on(parent)
+    if name is None:
+        go_on(restore_estimator(estimator, parent))
+    else:
+        with pytest.raises(ValueError, match=f"`{name}` must be the parent's, .* but is"):
+            restore_estimator(estimator, parent)
 
 
 def test_the_step_of_a_pipeline_that_learns_goes_on_and_the_pipeline_itself_would_not() -> None:

@@ -154,7 +154,15 @@ def test_generations_under_the_same_hyperparameters_are_one_run(tmp_path: Path) 
     assert logged == [pytest.approx(loss) for loss in losses(whole)]
 
 
-def test_each_generation_sees_other_batches(tmp_path: Path) -> None:
+class Stream(torch.utils.data.IterableDataset[Any]):
+    """Examples in the order in which they come."""
+
+    def __iter__(self) -> Any:
+        return iter(data)
+
+
+def first_batches(folder: Path, dataset: Any, **settings: Any) -> list[torch.Tensor]:
+    """Return the first batch of a parent and of its child."""
     seen: list[torch.Tensor] = []
 
     class Watch(TrainerCallback):
@@ -165,11 +173,36 @@ def test_each_generation_sees_other_batches(tmp_path: Path) -> None:
             )
 
     for _, trial in family({"lr": 0.1}, {"lr": 0.1}):
-        checkpoints = CheckpointStore(tmp_path / "checkpoints")
+        checkpoints = CheckpointStore(folder / "checkpoints")
         callback = TransformersCallback(trial, checkpoints, monitor="eval_loss", steps=STEPS)
-        trainer_of(tmp_path, Watch(), callback, learning_rate=0.1).train()
+        trainer = trainer_of(folder, Watch(), callback, learning_rate=0.1, **settings)
+        trainer.train_dataset = dataset
+        trainer.train()
     assert len(seen) == 2 * STEPS
-    assert not torch.equal(seen[0], seen[STEPS])
+    return [seen[0], seen[STEPS]]
+
+
+@pytest.mark.parametrize("seedable", [True, False])
+def test_each_generation_sees_other_batches(tmp_path: Path, seedable: bool) -> None:
+    settings = {"accelerator_config": {"use_seedable_sampler": seedable}, "eval_on_start": True}
+    first, second = first_batches(tmp_path, data, **settings)
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_where_the_order_is_fixed_a_warning_says_that_the_batches_are_the_same(
+    tmp_path: Path,
+    is_stream: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    if not is_stream:
+        in_order = torch.utils.data.SequentialSampler(data)
+        monkeypatch.setattr(Trainer, "_get_train_sampler", lambda *_: in_order)
+    first, second = first_batches(tmp_path, Stream() if is_stream else data)
+    assert torch.equal(first, second)
+    (record,) = [r for r in caplog.records if r.name == "optuna.epbt_optuna.integrations"]
+    assert "begins with the same batches" in record.getMessage()
 
 
 def test_reports_come_at_each_evaluation_and_the_end_with_the_steps_of_the_whole_run(
