@@ -66,7 +66,7 @@ def points(comparison: Comparison) -> str:
     half = (comparison.high - comparison.low) / 2
     said = f"{comparison.difference:+.1f}".replace("-0.0", "+0.0").replace("-", "−")
     seeds = f" (n = {comparison.n})" if comparison.n < N_SEEDS else ""
-    text = f"{said} ± {half:.1f}{seeds}"
+    text = f"{said} ± {half:.1f}".replace(" ", "\N{NO-BREAK SPACE}") + seeds
     return text if comparison.verdict == "ties" else f"**{text}**"
 
 
