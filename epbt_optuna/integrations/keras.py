@@ -9,9 +9,11 @@ import warnings
 import zipfile
 from typing import TYPE_CHECKING
 
-import h5py
-
+from epbt_optuna._internal.extras import needs
 from epbt_optuna.checkpoints import CheckpointError
+
+with needs("h5py", "`restore_model`", "keras"):
+    import h5py
 
 if TYPE_CHECKING:
     import keras

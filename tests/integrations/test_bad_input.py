@@ -354,10 +354,16 @@ def test_what_could_not_be_read_back_is_not_saved_and_found_before_a_study_train
 
 
 @pytest.mark.parametrize(
-    ("package", "name"),
-    [("lightning", "LightningCallback"), ("transformers", "TransformersCallback")],
+    ("package", "name", "extra"),
+    [
+        ("lightning", "LightningCallback", "lightning"),
+        ("transformers", "TransformersCallback", "transformers"),
+        ("h5py", "restore_model", "keras"),
+    ],
 )
-def test_a_framework_that_is_not_installed_is_named_with_its_extra(package: str, name: str) -> None:
+def test_a_framework_that_is_not_installed_is_named_with_its_extra(
+    package: str, name: str, extra: str
+) -> None:
     program = f"""
 import sys
 sys.modules["{package}"] = None
@@ -370,7 +376,5 @@ from epbt_optuna.integrations import {name}
         text=True,
         check=False,
     )
-    needed = (
-        f"`{name}` needs {package}, which is not installed: pip install 'epbt-optuna[{package}]'"
-    )
+    needed = f"`{name}` needs {package}, which is not installed: pip install 'epbt-optuna[{extra}]'"
     assert needed in result.stderr
