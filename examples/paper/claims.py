@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from examples.paper.plan import NOISES, SIX
+from examples.paper.plan import N_SEEDS, NOISES, SIX
 from examples.paper.rivals import (
     LETTER,
     NAMED,
@@ -63,8 +63,10 @@ def lost_to_none(configs: ByConfig) -> str:
     ]
     judged = "missed" if lost else "reached" if len(known) == len(found) else NOT_YET
     names = ", ".join(f"`{name}`" for name in NAMED)
+    n_few = sum(rival.comparison.n < N_SEEDS for rival in known.values())
+    few = f" ({n_few} of them over fewer than {N_SEEDS} seeds)" if n_few else ""
     head = (
-        f"- **Against {names}**: of {len(known)} comparisons on {len(SIX)} configs, "
+        f"- **Against {names}**: of {len(known)} comparisons on {len(SIX)} configs{few}, "
         f"{n['wins']} won, {n['ties']} tied and {n['loses']} lost beyond the interval. Aim: none "
         f"lost: {judged}."
     )

@@ -7,7 +7,7 @@ import pytest
 from examples.paper.arms import ARMS
 from examples.paper.claims import lost_to_none, on_each_noise, over_the_letter
 from examples.paper.configs import CONFIGS
-from examples.paper.plan import NOISES, SIX, missing, planned
+from examples.paper.plan import N_SEEDS, NOISES, SIX, missing, planned
 from examples.paper.rivals import (
     NAMED,
     RIVALS,
@@ -62,7 +62,9 @@ def test_the_recommended_setting_for_the_configs_labels_is_the_one_that_counts()
 
 def test_a_single_loss_is_named_with_its_interval_and_misses_the_aim() -> None:
     configs = {config: config_with(config, dict.fromkeys(NAMED, A_TIE)) for config in SIX}
-    assert "0 lost beyond the interval. Aim: none lost: reached." in lost_to_none(configs)
+    text = lost_to_none(configs)
+    assert "0 lost beyond the interval. Aim: none lost: reached." in text
+    assert f"({len(SIX) * len(NAMED)} of them over fewer than {N_SEEDS} seeds)" in text
     configs["fashion-clean"] = config_with(
         "fashion-clean", {**dict.fromkeys(NAMED, A_TIE), "tpe": FAR_ABOVE}
     )
