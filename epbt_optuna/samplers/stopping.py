@@ -125,7 +125,8 @@ class StopWithoutProgress:
             return True
         n_before = generations.n_trials(generation - self.n_generations + 1)
         complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        individuals = [Individual.of(t, study.direction) for t in complete]
+        direction = study.direction  # once: it is asked of the storage each time
+        individuals = [Individual.of(t, direction) for t in complete]
         before = [individual for individual in individuals if individual.number < n_before]
         if not before:  # whatever comes is progress
             return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
@@ -77,7 +76,8 @@ def fill(page: Path, text: str) -> None:
         ExperimentError: The page does not have each mark once, in order.
     """
     old = page.read_text(encoding="utf-8")
-    parts = re.split(f"{re.escape(BEGIN)}|{re.escape(END)}", old)
-    if len(parts) != 3 or not parts[0] + BEGIN + parts[1] + END + parts[2] == old:
+    above, _, rest = old.partition(BEGIN)
+    _, end, below = rest.partition(END)
+    if not end or old.count(BEGIN) != 1 or old.count(END) != 1:
         raise ExperimentError(f"{page} must have {BEGIN!r} and, below it, {END!r}, each once.")
-    page.write_text(f"{parts[0]}{BEGIN}\n\n{text}\n\n{END}{parts[2]}", encoding="utf-8")
+    page.write_text(f"{above}{BEGIN}\n\n{text}\n\n{END}{below}", encoding="utf-8")
