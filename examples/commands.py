@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -73,6 +73,13 @@ def _run(run: Command, options: argparse.Namespace) -> None:
 def _report(report: Callable[[Path, Path], None], options: argparse.Namespace) -> None:
     report(options.results, options.page)
     print(f"Wrote {options.page} from the files in {options.results}.")
+
+
+def print_described(descriptions: Mapping[str, str], indent: str = "") -> None:
+    """Print names beside their descriptions, in two columns."""
+    width = max(map(len, descriptions), default=0) + 2
+    for name, description in descriptions.items():
+        print(f"{indent}{name:{width}}{description}")
 
 
 def main(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> None:

@@ -12,7 +12,7 @@ import torch
 from examples import commands
 from examples.paper import ExperimentError
 from examples.paper.arms import GROUPS, arms_named
-from examples.paper.configs import CONFIGS, config_named
+from examples.paper.configs import CONFIGS, Config, config_named
 from examples.paper.data import load
 from examples.paper.jobs import run_job
 from examples.paper.kinds import ReplayArm
@@ -64,16 +64,16 @@ def check_devices(devices: Sequence[str]) -> None:
 
 def show(_: argparse.Namespace) -> None:
     """Print the configs and arms there are."""
-    for config in CONFIGS.values():
-        noise = f", {config.noise_rate:.0%} {config.noise} noise" if config.noise_rate else ""
-        print(
-            f"{config.name:24}{config.dataset}, {config.model}{noise}; "
-            f"{config.n_epochs} epochs, {config.n_epochs_of_epbt} with EPBT"
-        )
+    commands.print_described({name: described(config) for name, config in CONFIGS.items()})
     for group, arms in GROUPS.items():
         print(f"\n--arms {group}")
-        for name, arm in arms.items():
-            print(f"  {name:26}{arm.description}")
+        commands.print_described({name: arm.description for name, arm in arms.items()}, "  ")
+
+
+def described(config: Config) -> str:
+    noise = f", {config.noise_rate:.0%} {config.noise} noise" if config.noise_rate else ""
+    epochs = f"{config.n_epochs} epochs, {config.n_epochs_of_epbt} with EPBT"
+    return f"{config.dataset}, {config.model}{noise}; {epochs}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

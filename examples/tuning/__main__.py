@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from examples import commands
 from examples.paper.results import not_done
 from examples.runner import run_jobs
-from examples.tuning.arms import ARMS, CANDIDATES, arms_named
+from examples.tuning.arms import ARMS, CANDIDATES, Arm, arms_named
 from examples.tuning.jobs import run_job
 from examples.tuning.learners import make_learner
 from examples.tuning.report import write_report
@@ -39,11 +39,13 @@ def show(_: argparse.Namespace) -> None:
     """Print the tasks and their arms."""
     for task in TASKS.values():
         print(f"{task.name}: {', '.join(v.name for v in task.variables)}; {task.budget} steps")
-        for name, arm in ARMS[task.name].items():
-            print(f"  {name:24}{arm.description}")
+        show_arms(ARMS[task.name])
     print(f"\n--arms candidates, on seeds from {FIRST_CHOOSING_SEED} on")
-    for name, arm in CANDIDATES.items():
-        print(f"  {name:24}{arm.description}")
+    show_arms(CANDIDATES)
+
+
+def show_arms(arms: Mapping[str, Arm]) -> None:
+    commands.print_described({name: arm.description for name, arm in arms.items()}, "  ")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -264,7 +264,7 @@ def test_a_wrong_command_line_ends_in_a_sentence(
 def test_list_names_every_config_and_arm(capsys: pytest.CaptureFixture[str]) -> None:
     main(["list"])
     printed = capsys.readouterr().out
-    assert all(name in printed for name in (*CONFIGS, *ARMS))
+    assert all(f"{name}  " in printed for name in (*CONFIGS, *ARMS))
 
 
 def test_settings_are_plain_json_and_do_not_hold_descriptions() -> None:
