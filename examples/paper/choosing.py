@@ -19,6 +19,7 @@ from examples.paper.configs import CONFIGS
 from examples.paper.kinds import EPBTArm
 from examples.paper.outcome import Point, select
 from examples.paper.results import Job, Record, digest_of, read_records, results_file
+from examples.paper.statistics import compare
 from examples.paper.tables import table
 
 FOLDER = "choosing"
@@ -84,19 +85,21 @@ def descriptions(found: Accuracies) -> dict[Candidate, str]:
     return dict(sorted(said.items(), key=lambda item: item[1]))
 
 
-def means_over_configs(found: Accuracies, setting: str) -> dict[Candidate, float]:
-    """Return means over the configs that a setting is for, of what ran on all of them."""
+def over_configs(found: Accuracies, setting: str) -> dict[Candidate, dict[int, float]]:
+    """Return means by seed over the configs that a setting is for, of what ran on all of them."""
     own = [column for config, column in found.items() if CONFIGS[config].recommended == setting]
-    return {
-        candidate: fmean(fmean(column[candidate].values()) for column in own)
-        for candidate in descriptions(found)
-        if own and all(candidate in column for column in own)
-    }
+    means: dict[Candidate, dict[int, float]] = {}
+    for candidate in descriptions(found) if own else ():
+        columns = [column.get(candidate, {}) for column in own]
+        seeds = sorted(set.intersection(*(set(column) for column in columns)))
+        if seeds:
+            means[candidate] = {seed: fmean(column[seed] for column in columns) for seed in seeds}
+    return means
 
 
 def candidates_table(found: Accuracies, setting: str) -> str:
     """Show every candidate on every config, and its mean over those that it is for."""
-    means = means_over_configs(found, setting)
+    means = {c: fmean(own.values()) for c, own in over_configs(found, setting).items()}
     rows = []
     for candidate, described in descriptions(found).items():
         row = [described]
@@ -113,11 +116,18 @@ def candidates_table(found: Accuracies, setting: str) -> str:
 
 def standing_of(found: Accuracies, setting: str) -> str:
     """Say where among the candidates the setting is that the reported runs have."""
-    means = means_over_configs(found, setting)
+    by_seed = over_configs(found, setting)
     job = Job(next(iter(CONFIGS.values())), setting, ARMS[setting], 0)
     used = candidate_of({"settings": job.settings})
-    if used not in means:
+    if used not in by_seed:
         return f"`{setting}` as it is now is none of these that ran on every config that it is for."
-    behind = max(means.values()) - means[used]
-    place = f"{behind:.2f} points behind the best of" if behind else "the best of"
-    return f"`{setting}` has {descriptions(found)[used]}: {place} {len(means)} on the mean."
+    said = descriptions(found)
+    start = f"`{setting}` has {said[used]}"
+    best = max(by_seed, key=lambda candidate: fmean(by_seed[candidate].values()))
+    if best == used:
+        return f"{start}: the best of {len(by_seed)} on the mean."
+    ahead = compare(by_seed[best], by_seed[used], f"{said[best]} and {said[used]}")
+    return (
+        f"{start}. The best of {len(by_seed)} on the mean, {said[best]}, is {ahead} points ahead "
+        f"(n = {ahead.n})."
+    )

@@ -131,6 +131,6 @@ def trend_table(configs: ByConfig) -> str:
                     for i in range(2)
                 )
                 change = compare(last, first, f"First and last losses of {name!r}, {config!r},")
-                cells.append(f"{change.difference:+.2f} [{change.low:+.2f}, {change.high:+.2f}]")
+                cells.append(str(change))
             rows.append([f"`{config}`, `{name}`", *cells])
     return table(["from the first to the last loss", "minimum moves by", "slope changes by"], rows)

@@ -96,7 +96,4 @@ def cell(comparison: Comparison | None) -> str:
     if comparison is None:
         return "–"
     seeds = f", n = {comparison.n}" if comparison.n < N_SEEDS else ""
-    return (
-        f"{comparison.difference:+.2f} [{comparison.low:+.2f}, {comparison.high:+.2f}]{seeds}: "
-        f"{comparison.verdict}"
-    )
+    return f"{comparison}{seeds}: {comparison.verdict}"

@@ -52,6 +52,9 @@ class Comparison:
     p: float
     n: int
 
+    def __str__(self) -> str:
+        return f"{self.difference:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
+
     @property
     def verdict(self) -> Literal["wins", "ties", "loses"]:
         """A win or a loss only where the interval leaves out zero."""

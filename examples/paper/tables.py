@@ -51,10 +51,7 @@ def shown(summary: Summary) -> str:
 
 def interval(comparison: Comparison) -> str:
     p = f"p = {comparison.p:.3f}" if comparison.p >= 0.0005 else "p < 0.001"
-    return (
-        f"{comparison.difference:+.2f} [{comparison.low:+.2f}, {comparison.high:+.2f}], "
-        f"{p}: {comparison.verdict}"
-    )
+    return f"{comparison}, {p}: {comparison.verdict}"
 
 
 def what_was_run(configs: ByConfig) -> str:

@@ -49,7 +49,9 @@ def test_a_setting_that_is_not_the_best_candidate_is_said_to_be_behind(
     results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(ARMS, "recommended-clean", replace(CLEAN, sigma=0.1))
-    assert choosing(results).endswith("σ = 0.1: 1.00 points behind the best of 2 on the mean.")
+    assert choosing(results).endswith(
+        "The best of 2 on the mean, σ = 0.2, is +1.00 [+1.00, +1.00] points ahead (n = 2)."
+    )
 
 
 def test_configs_with_wrong_labels_do_not_count_for_the_setting_for_right_ones(
