@@ -11,6 +11,7 @@ from examples.paper.report import picture
 from examples.paper.statistics import compare, summarise
 from examples.paper.tables import interval, shown, table
 from examples.tuning.arms import ARMS, CANDIDATES, arms_of
+from examples.tuning.claims import claims, missing
 from examples.tuning.figures import draw_incumbents, draw_schedules
 from examples.tuning.results import (
     FIRST_CHOOSING_SEED,
@@ -56,6 +57,8 @@ def section(task: CNNTask | PPOTask, results: Sequence[Result], figures: Path, p
         draw_schedules(task, arms[next(iter(arms))], by_number)
         parts += [
             TEXTS[task.name].format(**facts(task)),
+            missing(task, arms),
+            *([CLAIMED, said] if (said := claims(task, arms)) else []),
             f"### Equal steps: {task.measure}",
             main_table(task, arms, lambda result, _: result.test),
             f"### Equal time: {task.measure}",
@@ -67,7 +70,7 @@ def section(task: CNNTask | PPOTask, results: Sequence[Result], figures: Path, p
         ]
     if choosing := in_order(task, for_choosing(results)):
         parts += ["### Settings", SETTINGS, choosing_table(task, choosing)]
-    return "\n\n".join([f"## {TITLES[task.name]}", *parts]) if parts else ""
+    return "\n\n".join(filter(None, [f"## {TITLES[task.name]}", *parts])) if parts else ""
 
 
 def in_order(task: CNNTask | PPOTask, arms: Arms) -> dict[str, Sequence[Result]]:
@@ -98,14 +101,14 @@ def main_table(task: CNNTask | PPOTask, arms: Arms, value: Callable[[Result, flo
     }
     rows = []
     for name, own in values.items():
-        row = [known[name].description, shown(summarise(list(own.values())))]
+        row = [f"{known[name].description} (`{name}`)", shown(summarise(list(own.values())))]
         if name == first:
             row.append("–")
         else:
             what = f"Arms {first!r} and {name!r} of task {task.name!r}"
             row.append(interval(compare(values[first], own, what)))
         rows.append(row)
-    return table(["", "mean (sd, seeds)", f"{known[first].description}: difference"], rows)
+    return table(["", "mean (sd, seeds)", f"`{first}` minus it"], rows)
 
 
 def shortest(arms: Arms) -> dict[int, float]:
@@ -167,17 +170,23 @@ $ python -m examples.tuning report
 
 TEXTS = {
     "cnn": """\
-{n_train} images to train on, {n_validation} to choose on, labels as they are; SGD with batches of
-{batch_size}. Tuned are {ranges} (pixels by which images are moved). Every arm trains {budget} steps
-of {epochs_per_step} epochs; a network trained from start to end sees {n_steps} of them. Hyperband
-and a cosine know that end; populations do not need to.""",
+{n_train:,} images to train on, {n_validation:,} to choose on, labels as they are; SGD with
+batches of {batch_size}. Tuned are {ranges} (pixels by which images are moved).
+
+Every arm trains {budget} steps of {epochs_per_step} epochs; a network trained from start to end
+sees {n_steps} of them. Hyperband and a cosine know that end; populations do not need to.""",
     "ppo": """\
 Stable-Baselines3's PPO on {environment}, otherwise as RL Baselines3 Zoo has it: {n_environments}
 environments, {n_rollout} moves in each before an update, {n_epochs} passes, γ = {gamma},
-state-dependent exploration. Tuned are {ranges}. Every arm trains {budget} updates, {n_steps} of
-them from start to end. Policies are chosen by {n_validation_episodes} episodes and measured on
-{n_test_episodes} others.""",
+state-dependent exploration. Tuned are {ranges}.
+
+Every arm trains {budget} updates, {n_steps} of them from start to end. Policies are chosen by
+{n_validation_episodes} episodes and measured on {n_test_episodes} others.""",
 }
+
+CLAIMED = """\
+Aims that were set before the runs, at equal steps: ahead where the 95 % interval of the difference
+is above zero, not behind where it is not below."""
 
 EQUAL_TIME = """\
 What each arm would have chosen when the shortest job of the same seed ended. Times are of one core

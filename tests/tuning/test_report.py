@@ -56,13 +56,25 @@ def test_the_page_compares_at_equal_steps_and_at_equal_time(results: Path, tmp_p
     write_report(results, tmp_path / "page.md")
     page = (tmp_path / "page.md").read_text()
     steps, time = page.split("### Equal time")
-    assert "| EPBT, elites go on training | 89.00 (1.00, n = 3) | – |" in steps
-    assert "| Random search, constants | 87.10 (1.10, n = 3) | +1.90 [" in steps
+    assert "| EPBT, elites go on training (`epbt`) | 89.00 (1.00, n = 3) | – |" in steps
+    assert "| Random search, constants (`random`) | 87.10 (1.10, n = 3) | +1.90 [" in steps
     assert "wins |" in steps
-    assert "| EPBT, elites go on training | 50.00 (0.00, n = 3) | – |" in time
+    assert "| EPBT, elites go on training (`epbt`) | 50.00 (0.00, n = 3) | – |" in time
     assert "loses |" in time
     assert "results/tuning/figures/cnn.svg" in page
     assert (results / "figures" / "cnn-schedules.svg").exists()
+
+
+def test_aims_are_judged_and_missing_seeds_named(results: Path, tmp_path: Path) -> None:
+    for seed in range(3):
+        add(results, "random-cosine", seed, [(1, 1.0, 90.0, 99.0 + seed)])
+    write_report(results, tmp_path / "page.md")
+    page = (tmp_path / "page.md").read_text()
+    start = "- EPBT, elites go on training, "
+    assert f"{start}ahead of Random search, constants: +1.90 [+1.65, +2.15], reached" in page
+    assert f"{start}ahead of TPE + Hyperband, constants: not run" in page
+    assert f"{start}not behind Random search, cosine: -11.00 [-11.00, -11.00], missed" in page
+    assert "Of 10 seeds these arms have fewer so far: `epbt` 3, `epbt-paper` 0, " in page
 
 
 def test_seeds_for_choosing_enter_no_comparison(results: Path, tmp_path: Path) -> None:
