@@ -7,10 +7,11 @@ compares with all others.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from examples.paper.arms import named
+from examples.paper.kinds import ADDED
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class EPBTArm:
         reset_probability: Of the Gaussian mutation.
         fitness_smoothing: How much ancestors count in selection.
         cosine: Whether the learning rate is that times a cosine from 1 to 0.
+        mate_weight: The mate's share of the weights that a child starts from.
     """
 
     description: str
@@ -34,6 +36,7 @@ class EPBTArm:
     reset_probability: float = 0.2
     fitness_smoothing: float = 0.0
     cosine: bool = False
+    mate_weight: float = field(default=0.0, metadata=ADDED)
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,11 @@ CANDIDATES: dict[str, Arm] = {
     ),
     "epbt-smoothed": EPBTArm(
         "EPBT, elites go on training, smoothed fitness", fitness_smoothing=0.5
+    ),
+    "epbt-averaged": EPBTArm(
+        "EPBT, elites go on training, smoothed fitness, averaged mates",
+        fitness_smoothing=0.5,
+        mate_weight=0.5,
     ),
     "epbt-cosine": EPBTArm("EPBT, elites go on training, over a cosine", cosine=True),
 }

@@ -26,9 +26,10 @@ def run_population(bench: Bench, arm: EPBTArm | PBTArm, folder: Path) -> None:
     checkpoints = CheckpointStore(folder / "checkpoints")
     collect = checkpoints.collector()
     cosine = isinstance(arm, EPBTArm) and arm.cosine
+    mate_weight = arm.mate_weight if isinstance(arm, EPBTArm) else 0.0
     for trial in remaining_trials(study, sampler.n_trials(bench.task.n_steps), bench.stopwatch):
         params = bench.suggest(trial)
-        inherited = checkpoints.inherit(trial)
+        inherited = checkpoints.inherit(trial, mate_weight=mate_weight)
         before = Snapshot({}, []) if inherited is None else Snapshot(**inherited)
         generation = sampler.generation_of(trial.number)
         snapshot, fitness = bench.train(before, params, trial.number, generation, cosine=cosine)

@@ -23,7 +23,7 @@ from tests.tuning.jobs import CNN, TINY, TINY_PPO, run, without_times
 ARMS_HERE = [name for name in ARMS["cnn"] if name != "ray-pbt"]
 
 
-@pytest.mark.parametrize("name", [*ARMS_HERE, "epbt-smoothed", "epbt-cosine"])
+@pytest.mark.parametrize("name", [*ARMS_HERE, "epbt-averaged", "epbt-cosine"])
 def test_every_arm_uses_up_the_same_steps_and_says_what_it_chose(
     tmp_path: Path, data_root: Path, name: str
 ) -> None:
