@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from examples.paper.plan import N_SEEDS
 from examples.paper.statistics import compare
-from examples.tuning.arms import ARMS, arms_of
+from examples.tuning.arms import ARMS
 from examples.tuning.results import Result
 from examples.tuning.tasks import Task
 
@@ -18,7 +18,6 @@ AIMS = {
 
 def claims(task: Task, arms: Mapping[str, Sequence[Result]]) -> str:
     """Return a line for each aim of a task; nothing where it has none."""
-    known = arms_of(task.name)
     first = next(iter(ARMS[task.name]))
     lines = []
     for rival, aim in AIMS.get(task.name, {}).items():
@@ -26,8 +25,11 @@ def claims(task: Task, arms: Mapping[str, Sequence[Result]]) -> str:
         if first in arms and rival in arms:
             found = compare(tests(arms[first]), tests(arms[rival]), f"Arms {first!r} and {rival!r}")
             is_reached = found.verdict == "wins" or (aim != "ahead of" and found.verdict == "ties")
-            said = f"{found}, {'reached' if is_reached else 'missed'}"
-        lines.append(f"- {known[first].description}, {aim} {known[rival].description}: {said}")
+            judged = "reached" if is_reached else "missed"
+            if found.n < N_SEEDS:
+                judged = f"over {found.n} seeds, not judged before {N_SEEDS}"
+            said = f"{found}, {judged}"
+        lines.append(f"- `{first}` {aim} `{rival}`: {said}")
     return "\n".join(lines)
 
 
