@@ -22,7 +22,7 @@ def draw_incumbents(task: Task, arms: Mapping[str, Sequence[Result]], path: Path
     The range is that of the second half: at the start all arms are far below.
     """
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9, 4))
+        figure = Figure(figsize=(9, 4.6))
         panels = figure.subplots(1, 2, sharey=True)
         for axes, unit in zip(panels, ("n_steps", "seconds"), strict=True):
             for index, (name, results) in enumerate(arms.items()):
@@ -39,7 +39,8 @@ def draw_incumbents(task: Task, arms: Mapping[str, Sequence[Result]], path: Path
         margin = 0.05 * float(np.nanmax(late) - np.nanmin(late)) or 1.0
         panels[0].set_ylim(np.nanmin(late) - margin, np.nanmax(late) + margin)
         panels[0].set_ylabel(task.measure)
-        panels[1].legend(loc="lower right")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
         save(figure, path)
 
 
