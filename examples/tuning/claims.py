@@ -23,7 +23,7 @@ def claims(task: Task, arms: Mapping[str, Sequence[Result]]) -> str:
     for rival, aim in AIMS.get(task.name, {}).items():
         said = "not run"
         if first in arms and rival in arms:
-            found = compare(tests(arms[first]), tests(arms[rival]), f"Arms {first!r} and {rival!r}")
+            found = compare(by_seed(arms[first]), by_seed(arms[rival]), f"{first!r} and {rival!r}")
             is_reached = found.verdict == "wins" or (aim != "ahead of" and found.verdict == "ties")
             judged = "reached" if is_reached else "missed"
             if found.n < N_SEEDS:
@@ -33,7 +33,7 @@ def claims(task: Task, arms: Mapping[str, Sequence[Result]]) -> str:
     return "\n".join(lines)
 
 
-def tests(results: Sequence[Result]) -> dict[int, float]:
+def by_seed(results: Sequence[Result]) -> dict[int, float]:
     """Return what the arm's choice measures, by seed."""
     return {result.seed: result.test for result in results}
 
