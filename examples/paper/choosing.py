@@ -126,8 +126,8 @@ def standing_of(found: Accuracies, setting: str) -> str:
     best = max(by_seed, key=lambda candidate: fmean(by_seed[candidate].values()))
     if best == used:
         return f"{start}: the best of {len(by_seed)} on the mean."
-    ahead = compare(by_seed[best], by_seed[used], f"{said[best]} and {said[used]}")
-    return (
-        f"{start}. The best of {len(by_seed)} on the mean, {said[best]}, is {ahead} points ahead "
-        f"(n = {ahead.n})."
-    )
+    start = f"{start}. The best of {len(by_seed)} on the mean, {said[best]},"
+    if len(by_seed[best].keys() & by_seed[used].keys()) < 2:
+        return f"{start} has too few seeds in common with it to be compared."
+    ahead = compare(by_seed[best], by_seed[used])
+    return f"{start} is {ahead} points ahead (n = {ahead.n})."

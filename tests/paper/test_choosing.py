@@ -54,6 +54,13 @@ def test_a_setting_that_is_not_the_best_candidate_is_said_to_be_behind(
     )
 
 
+def test_the_best_candidate_on_one_seed_is_named_and_not_compared(results: Path) -> None:
+    for config in ("digits-clean", "fashion-5000"):
+        add(results, config, replace(CLEAN, sigma=0.4), 99.0)
+    text = choosing(results)
+    assert "has σ = 0.2. The best of 3 on the mean, σ = 0.4, has too few seeds" in text
+
+
 def test_configs_with_wrong_labels_do_not_count_for_the_setting_for_right_ones(
     results: Path,
 ) -> None:
