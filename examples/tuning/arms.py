@@ -16,7 +16,7 @@ from examples.paper.kinds import ADDED
 
 @dataclass(frozen=True)
 class EPBTArm:
-    """Enhanced Population-Based Training; half of the population are elites.
+    """Enhanced Population-Based Training.
 
     Attributes:
         train_elites: Whether elites go on training; in the paper they stand still, and the
@@ -27,6 +27,8 @@ class EPBTArm:
         fitness_smoothing: How much ancestors count in selection.
         cosine: Whether the learning rate is that times a cosine from 1 to 0.
         mate_weight: The mate's share of the weights that a child starts from.
+        elites: Their share of the population.
+        steps_per_generation: Steps that an individual trains before it is selected by the last.
     """
 
     description: str
@@ -37,6 +39,8 @@ class EPBTArm:
     fitness_smoothing: float = 0.0
     cosine: bool = False
     mate_weight: float = field(default=0.0, metadata=ADDED)
+    elites: float = field(default=0.5, metadata=ADDED)
+    steps_per_generation: int = field(default=1, metadata=ADDED)
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,13 @@ CANDIDATES: dict[str, Arm] = {
         mate_weight=0.5,
     ),
     "epbt-cosine": EPBTArm("EPBT, elites go on training, over a cosine", cosine=True),
+    "epbt-more-elites": EPBTArm("EPBT, elites go on training, three quarters elites", elites=0.75),
+    "epbt-two-steps": EPBTArm(
+        "EPBT, elites go on training, generations of two steps", steps_per_generation=2
+    ),
+    "epbt-five-steps": EPBTArm(
+        "EPBT, elites go on training, generations of five steps", steps_per_generation=5
+    ),
 }
 """Settings to choose among, on seeds of their own."""
 

@@ -11,6 +11,7 @@ from epbt_optuna import (
     PBTSampler,
     TournamentSelection,
 )
+from examples.paper import ExperimentError
 from examples.paper.evolution import open_study, remaining_trials
 from examples.tuning.arms import EPBTArm, PBTArm
 from examples.tuning.bench import Bench
@@ -27,16 +28,19 @@ def run_population(bench: Bench, arm: EPBTArm | PBTArm, folder: Path) -> None:
     collect = checkpoints.collector()
     cosine = isinstance(arm, EPBTArm) and arm.cosine
     mate_weight = arm.mate_weight if isinstance(arm, EPBTArm) else 0.0
-    for trial in remaining_trials(study, sampler.n_trials(bench.task.n_steps), bench.stopwatch):
+    n_steps = steps_per_generation(arm, bench.task)
+    n_trials = sampler.n_trials(bench.task.n_steps // n_steps)
+    for trial in remaining_trials(study, n_trials, bench.stopwatch):
         params = bench.suggest(trial)
         inherited = checkpoints.inherit(trial, mate_weight=mate_weight)
-        before = Snapshot({}, []) if inherited is None else Snapshot(**inherited)
-        generation = sampler.generation_of(trial.number)
-        snapshot, fitness = bench.train(before, params, trial.number, generation, cosine=cosine)
+        snapshot = Snapshot({}, []) if inherited is None else Snapshot(**inherited)
+        first = sampler.generation_of(trial.number) * n_steps
+        for step in range(first, first + n_steps):
+            snapshot, fitness = bench.train(snapshot, params, trial.number, step, cosine=cosine)
+            bench.record(trial.number, step, fitness, snapshot)
         checkpoints.save(trial, {"state": snapshot.state, "schedule": snapshot.schedule})
-        bench.record(trial.number, generation, fitness, snapshot)
         # Whatever a kill cuts off until here, the next run trains again from the same parent with
-        # the same random numbers.
+        # the same random numbers; steps that were recorded count once.
         ended = study.tell(trial, fitness)
         collect(study, ended)
 
@@ -44,15 +48,19 @@ def run_population(bench: Bench, arm: EPBTArm | PBTArm, folder: Path) -> None:
 def make_sampler(arm: EPBTArm | PBTArm, task: Task, seed: int) -> EPBTSampler | PBTSampler:
     """Make the sampler of an arm, its population of the size that uses up the task's steps.
 
-    Elites that stand still are not trained: G generations of p members with k = p/2 elites are
-    p + (G − 1)·(p − k) trials, so p = 2·budget/(G + 1).
+    Elites that stand still are not trained: G generations of p members, a share e of them elites,
+    are p + (G − 1)·(1 − e)·p trials.
     """
     if isinstance(arm, PBTArm):
         return PBTSampler(task.n_members, search_space=task.space, seed=seed)
-    p = task.n_members if arm.train_elites else 2 * task.budget // (task.n_steps + 1)
+    p = task.n_members
+    if not arm.train_elites:
+        n_steps = steps_per_generation(arm, task)
+        n_generations = task.n_steps // n_steps
+        p = int(task.budget // n_steps / (1 + (n_generations - 1) * (1 - arm.elites)))
     return EPBTSampler(
         p,
-        n_elites=p // 2,
+        n_elites=int(arm.elites * p),
         selection=TournamentSelection(arm.tournament_size),
         mutation=GaussianMutation(arm.sigma, arm.reset_probability),
         train_elites=arm.train_elites,
@@ -60,3 +68,18 @@ def make_sampler(arm: EPBTArm | PBTArm, task: Task, seed: int) -> EPBTSampler | 
         search_space=task.space,
         seed=seed,
     )
+
+
+def steps_per_generation(arm: EPBTArm | PBTArm, task: Task) -> int:
+    """Return the steps of a generation; PBT's is one.
+
+    Raises:
+        ExperimentError: The task's steps are not a multiple of them.
+    """
+    n_steps = arm.steps_per_generation if isinstance(arm, EPBTArm) else 1
+    if task.n_steps % n_steps:
+        raise ExperimentError(
+            f"steps_per_generation must divide the {task.n_steps} steps of task {task.name!r} "
+            f"but got {n_steps}."
+        )
+    return n_steps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,17 @@ from examples.paper import ExperimentError
 from examples.tuning import search
 from examples.tuning.arms import ARMS, EPBTArm, PBTArm, SearchArm, arms_of
 from examples.tuning.cnn import CNNLearner
-from examples.tuning.population import make_sampler
+from examples.tuning.population import make_sampler, steps_per_generation
 from examples.tuning.results import Job
 from examples.tuning.steps import StepLog
 from examples.tuning.tasks import TASKS
 from tests.tuning.jobs import CNN, TINY, TINY_PPO, run, without_times
 
+TWO_GENERATIONS = replace(TINY, n_steps=4)  # of two steps each
 ARMS_HERE = [name for name in ARMS["cnn"] if name != "ray-pbt"]
 
 
-@pytest.mark.parametrize("name", [*ARMS_HERE, "epbt-averaged", "epbt-cosine"])
+@pytest.mark.parametrize("name", [*ARMS_HERE, "epbt-averaged", "epbt-cosine", "epbt-more-elites"])
 def test_every_arm_uses_up_the_same_steps_and_says_what_it_chose(
     tmp_path: Path, data_root: Path, name: str
 ) -> None:
@@ -47,6 +49,23 @@ def test_the_population_is_as_large_as_uses_up_the_steps(name: str) -> None:
     sampler = make_sampler(arm, CNN, seed=0)
     assert sampler.n_trials(CNN.n_steps) == CNN.budget
     assert sampler.population_size == (2 * CNN.n_steps if name == "epbt-paper" else CNN.n_members)
+
+
+def test_a_generation_may_be_several_steps_under_the_same_values(
+    tmp_path: Path, data_root: Path
+) -> None:
+    record = run(tmp_path, "epbt-two-steps", data_root, TWO_GENERATIONS)
+    assert record["n_steps"] == TWO_GENERATIONS.budget
+    assert record["n_networks"] == TWO_GENERATIONS.budget / 2
+    # The incumbent may be of the middle of a generation: schedules are in steps, not generations.
+    pairs = zip(record["schedule"][::2], record["schedule"][1::2], strict=False)
+    assert all(first == second for first, second in pairs)
+
+
+def test_a_generation_of_steps_that_do_not_add_up_to_the_task_raises() -> None:
+    arm = EPBTArm("", steps_per_generation=2)
+    with pytest.raises(ExperimentError, match="divide the 15 steps of task 'cnn' but got 2"):
+        steps_per_generation(arm, CNN)
 
 
 def test_a_search_trains_a_network_under_the_same_values_unless_they_fall_as_a_cosine(
@@ -92,20 +111,23 @@ PLACES: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize("name", ["epbt", "epbt-paper", "random-cosine", "tpe-hyperband"])
+@pytest.mark.parametrize(
+    "name", ["epbt", "epbt-paper", "epbt-two-steps", "random-cosine", "tpe-hyperband"]
+)
 def test_a_job_that_was_killed_anywhere_ends_as_one_that_was_not(
     tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    whole = run(tmp_path / "whole", name, data_root)
+    task = TWO_GENERATIONS if name == "epbt-two-steps" else TINY
+    whole = run(tmp_path / "whole", name, data_root, task)
     searches = isinstance(arms_of("cnn")[name], SearchArm)
     for owner, method in PLACES:
         if owner is (CheckpointStore if searches else search):
             continue  # arms of the other kind save so
         kill_at_call(monkeypatch, owner, method, 2)
         with pytest.raises(KilledError):
-            run(tmp_path / "killed", name, data_root)
+            run(tmp_path / "killed", name, data_root, task)
         monkeypatch.undo()
-    assert without_times(run(tmp_path / "killed", name, data_root)) == without_times(whole)
+    assert without_times(run(tmp_path / "killed", name, data_root, task)) == without_times(whole)
 
 
 def kill_at_call(patch: pytest.MonkeyPatch, owner: Any, method: str, n: int) -> None:
