@@ -79,6 +79,9 @@ class SearchArm:
 Arm: TypeAlias = EPBTArm | PBTArm | RayPBTArm | SearchArm
 
 _EPBT = EPBTArm("EPBT, elites go on training")
+_FIVE_STEPS = EPBTArm(
+    "EPBT, elites go on training, generations of five steps", steps_per_generation=5
+)
 _PAPER = EPBTArm("EPBT by the paper's letter", train_elites=False)
 _PBT = PBTArm("PBT")
 _RANDOM = SearchArm("Random search, constants", "random")
@@ -103,9 +106,7 @@ CANDIDATES: dict[str, Arm] = {
     "epbt-two-steps": EPBTArm(
         "EPBT, elites go on training, generations of two steps", steps_per_generation=2
     ),
-    "epbt-five-steps": EPBTArm(
-        "EPBT, elites go on training, generations of five steps", steps_per_generation=5
-    ),
+    "epbt-five-steps": _FIVE_STEPS,
 }
 """Settings to choose among, on seeds of their own."""
 
@@ -123,6 +124,7 @@ ARMS: dict[str, dict[str, Arm]] = {
         ),
     },
     "ppo": {
+        "epbt-five-steps": _FIVE_STEPS,  # chosen among the candidates
         "epbt": _EPBT,
         "pbt": _PBT,
         "defaults": SearchArm(

@@ -56,10 +56,10 @@ def test_the_page_compares_at_equal_steps_and_at_equal_time(results: Path, tmp_p
     write_report(results, tmp_path / "page.md")
     page = (tmp_path / "page.md").read_text()
     steps, time = page.split("### Equal time")
-    assert "| EPBT, elites go on training (`epbt`) | 89.00 (1.00, n = 3) | – |" in steps
-    assert "| Random search, constants (`random`) | 87.10 (1.10, n = 3) | +1.90 [" in steps
+    assert "| EPBT, elites go on training (`epbt`) | 89.00 (1.00, n = 3) | 88.00 | – |" in steps
+    assert "| Random search, constants (`random`) | 87.10 (1.10, n = 3) | 86.00 | +1.90 [" in steps
     assert "wins |" in steps
-    assert "| EPBT, elites go on training (`epbt`) | 50.00 (0.00, n = 3) | – |" in time
+    assert "| EPBT, elites go on training (`epbt`) | 50.00 (0.00, n = 3) | 50.00 | – |" in time
     assert "loses |" in time
     assert "results/tuning/figures/cnn.svg" in page
     assert (results / "figures" / "cnn-schedules.svg").exists()
@@ -81,7 +81,9 @@ def test_seeds_for_choosing_enter_no_comparison(results: Path, tmp_path: Path) -
     write_report(results, tmp_path / "page.md")
     compared, choosing = (tmp_path / "page.md").read_text().split("### Settings")
     assert "σ = 0.1" not in compared
-    assert "| EPBT, elites go on training, σ = 0.1, resets 0.05 | 78.00 (n = 1) |" in choosing
+    assert (
+        "| EPBT, elites go on training, σ = 0.1, resets 0.05 | 78.00 (n = 1) | 78.00 |" in choosing
+    )
     assert "12.00" not in choosing
 
 
