@@ -67,7 +67,7 @@ def draw_schedules(task: Task, results: Sequence[Result], path: Path) -> None:
             for index, result in enumerate(results):
                 values = [step[variable.name] for step in result.schedule]
                 colour = COLOURS[index % len(COLOURS)]
-                axes.plot(range(1, len(values) + 1), values, color=colour, linewidth=1)
+                axes.step(range(1, len(values) + 1), values, where="mid", color=colour, linewidth=1)
             if variable.log:
                 axes.set_yscale("log")
             axes.set_ylim(variable.low, variable.high)

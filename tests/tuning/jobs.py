@@ -21,7 +21,7 @@ TINY = replace(
 TINY_PPO = replace(
     PPO,
     n_members=2,
-    n_steps=2,
+    n_steps=5,
     n_rollout=16,
     n_epochs=1,
     n_validation_episodes=2,
