@@ -23,12 +23,11 @@ test-optuna-4: $(OPTUNA_4) ## what depends on Optuna, with the oldest one that i
 		$(addprefix --ignore tests/,benchmarks cli docs integration integrations losses operators paper properties testing tracking tuning visualization)
 
 # Old packages warn of what newer ones beside them do: that is no failure. Left out is what the compiler
-# of torch 2.5 and the interpreter of its Triton refuse, and tests of warnings: MLflow 3.1 turns off all
-# loggers that are there when it makes a database.
+# of torch 2.5 and the interpreter of its Triton refuse.
 test-oldest: $(VENV)/oldest/installed ## the oldest version of every package that pyproject.toml allows
 	$(VENV)/oldest/$(SCRIPTS)/python -m pytest -n 2 --dist loadgroup -W default -k 'not compiled and not interpreted' \
 		$(addprefix tests/,lineage losses operators pruning samplers visualization parallel/test_ray_bad_input.py) \
-		$(addprefix tests/tracking/test_,mlflow.py models.py parent.py runs.py worker.py) \
+		$(addprefix tests/tracking/test_,bad_input.py mlflow.py models.py names_and_values.py parent.py runs.py worker.py) \
 		--ignore tests/visualization/test_markup.py
 
 test-no-extras: $(VENV)/plain/installed ## the wheel as `pip install` brings it, without torch

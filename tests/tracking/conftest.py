@@ -13,6 +13,12 @@ from tests.tracking.servers import MLflowServer, database, empty_database
 __all__ = ["database", "empty_database"]
 
 
+@pytest.fixture(autouse=True)
+def root_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow 3.1 would replace the root's handlers, caplog's too, where it makes a database."""
+    monkeypatch.setattr("logging.config.fileConfig", lambda *_, **__: None)
+
+
 @pytest.fixture(scope="session")
 def server(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The tracking URI of a running server."""

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import optuna
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -207,7 +208,7 @@ def test_categories_may_be_lists_and_dicts_in_the_schedule_too(database: str) ->
         study.optimize(objective, n_trials=6, callbacks=[tracker])
     client = MlflowClient(database)
     (parent,) = parents_of(database, "s")
-    path = client.download_artifacts(parent.info.run_id, "schedule.json")
+    path = mlflow.artifacts.download_artifacts(f"{parent.info.artifact_uri}/schedule.json")
     assert Schedule.load(path) == Schedule.from_study(study)
     assert parent.info.status == "FINISHED"
     assert len(client.list_artifacts(parent.info.run_id)) == 7
