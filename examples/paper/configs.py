@@ -15,6 +15,15 @@ BATCHED_MODELS = frozenset({"mlp"})
 NoiseKind = Literal["symmetric", "pair-flip", "instance-dependent"]
 
 
+def trials_per_individual(n_generations: int, elites: float, *, train_elites: bool) -> float:
+    """Return the trials of a run over the size of its population, a share of which are elites.
+
+    An elite that stands still is not trained again: G generations of p individuals, a share e of
+    them elites, are p + (G − 1)·(1 − e)·p trials.
+    """
+    return 1 + (n_generations - 1) * (1 - (0 if train_elites else elites))
+
+
 @dataclass(frozen=True)
 class Config:
     """One experiment; every arm of it has the same data, network, batches and number of epochs.
@@ -71,7 +80,7 @@ class Config:
         elites in place of 40 with half of them, over 20 generations. If elites are trained as well,
         it is 21 whatever their share.
         """
-        n_trained = 1 + (self.n_generations - 1) * (1 - (0 if train_elites else elites))
+        n_trained = trials_per_individual(self.n_generations, elites, train_elites=train_elites)
         return round(self.n_epochs_of_epbt / (self.epochs_per_generation * n_trained))
 
     def divided(self, population_size: int | None, n_generations: int | None) -> Config:

@@ -12,6 +12,7 @@ from epbt_optuna import (
     TournamentSelection,
 )
 from examples.paper import ExperimentError
+from examples.paper.configs import trials_per_individual
 from examples.paper.evolution import open_study, remaining_trials
 from examples.tuning.arms import EPBTArm, PBTArm
 from examples.tuning.bench import Bench
@@ -46,18 +47,14 @@ def run_population(bench: Bench, arm: EPBTArm | PBTArm, folder: Path) -> None:
 
 
 def make_sampler(arm: EPBTArm | PBTArm, task: Task, seed: int) -> EPBTSampler | PBTSampler:
-    """Make the sampler of an arm, its population of the size that uses up the task's steps.
-
-    Elites that stand still are not trained: G generations of p members, a share e of them elites,
-    are p + (G − 1)·(1 − e)·p trials.
-    """
+    """Make the sampler of an arm, its population of the size that uses up the task's steps."""
     if isinstance(arm, PBTArm):
         return PBTSampler(task.n_members, search_space=task.space, seed=seed)
-    p = task.n_members
-    if not arm.train_elites:
-        n_steps = steps_per_generation(arm, task)
-        n_generations = task.n_steps // n_steps
-        p = int(task.budget // n_steps / (1 + (n_generations - 1) * (1 - arm.elites)))
+    n_steps = steps_per_generation(arm, task)
+    n_trained = trials_per_individual(
+        task.n_steps // n_steps, arm.elites, train_elites=arm.train_elites
+    )
+    p = round(task.budget / (n_steps * n_trained))
     return EPBTSampler(
         p,
         n_elites=int(arm.elites * p),

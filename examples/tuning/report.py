@@ -101,12 +101,7 @@ def main_table(task: CNNTask | PPOTask, arms: Arms, value: Callable[[Result, flo
     }
     rows = []
     for name, own in values.items():
-        seeds = list(own.values())
-        row = [
-            f"{known[name].description} (`{name}`)",
-            shown(summarise(seeds)),
-            f"{min(seeds):.2f}",
-        ]
+        row = [f"{known[name].description} (`{name}`)", *spread(list(own.values()))]
         if name == first:
             row.append("–")
         else:
@@ -114,6 +109,11 @@ def main_table(task: CNNTask | PPOTask, arms: Arms, value: Callable[[Result, flo
             row.append(interval(compare(values[first], own, what)))
         rows.append(row)
     return table(["", "mean (sd, seeds)", "worst seed", f"`{first}` minus it"], rows)
+
+
+def spread(seeds: Sequence[float]) -> list[str]:
+    """Return the cells for mean and worst seed: a mean alone hides that one of ten fails."""
+    return [shown(summarise(seeds)), f"{min(seeds):.2f}"]
 
 
 def shortest(arms: Arms) -> dict[int, float]:
@@ -142,10 +142,10 @@ def effort_table(task: CNNTask | PPOTask, arms: Arms) -> str:
 def choosing_table(task: CNNTask | PPOTask, arms: Arms) -> str:
     """Say what the candidates were chosen by: validation alone."""
     known = arms_of(task.name)
-    rows = []
-    for name, own in arms.items():
-        seeds = [result.validation for result in own]
-        rows.append([known[name].description, shown(summarise(seeds)), f"{min(seeds):.2f}"])
+    rows = [
+        [known[name].description, *spread([result.validation for result in own])]
+        for name, own in arms.items()
+    ]
     return table(["", "validation: mean (sd, seeds)", "worst seed"], rows)
 
 
