@@ -101,6 +101,16 @@ def evolve(name: str, toy: str, n_rounds: int, seed: int, report: Report) -> flo
     return study.best_value
 
 
+def measure(n_rounds: int, n_seeds: int, n_workers: int) -> dict[tuple[str, str], list[float]]:
+    """Return the fitness of each seed's best network, by setting and toy."""
+    runs = [(name, toy, seed) for name in SETTINGS for toy in TOYS for seed in range(n_seeds)]
+    jobs = [partial(evolve, name, toy, n_rounds, seed) for name, toy, seed in runs]
+    found: dict[tuple[str, str], list[float]] = {}
+    for (name, toy, _), value in zip(runs, run_jobs(jobs, len(jobs), n_workers), strict=True):
+        found.setdefault((name, toy), []).append(value)
+    return found
+
+
 def middle(values: Sequence[float]) -> float:
     """Return the interquartile mean."""
     n_cut = len(values) // 4
@@ -132,11 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("greed.png"))
     options = parser.parse_args(arguments)
-    runs = [(name, toy, seed) for name in SETTINGS for toy in TOYS for seed in range(options.seeds)]
-    jobs = [partial(evolve, name, toy, options.rounds, seed) for name, toy, seed in runs]
-    found: dict[tuple[str, str], list[float]] = {}
-    for (name, toy, _), value in zip(runs, run_jobs(jobs, len(jobs), options.workers), strict=True):
-        found.setdefault((name, toy), []).append(value)
+    found = measure(options.rounds, options.seeds, options.workers)
     table = Table("", *TOYS, title=f"Interquartile mean of {options.seeds} seeds")
     for name in SETTINGS:
         table.add_row(name, *(f"{middle(found[name, toy]):.4f}" for toy in TOYS))

@@ -102,6 +102,12 @@ CANDIDATES: dict[str, Arm] = {
         mate_weight=0.5,
     ),
     "epbt-cosine": EPBTArm("EPBT, elites go on training, over a cosine", cosine=True),
+    "epbt-cosine-gentle": EPBTArm(
+        "EPBT, elites go on training, over a cosine, σ = 0.1, resets 0.05",
+        sigma=0.1,
+        reset_probability=0.05,
+        cosine=True,
+    ),
     "epbt-more-elites": EPBTArm("EPBT, elites go on training, three quarters elites", elites=0.75),
     "epbt-two-steps": EPBTArm(
         "EPBT, elites go on training, generations of two steps", steps_per_generation=2

@@ -31,6 +31,7 @@ MODULES = {
     "tracking-close": "tracking",
     "lineage": "samplers",
     "data-loading": "data_loading",
+    "greed": "greed",
 }
 """By table, in this order, the module that makes it."""
 
