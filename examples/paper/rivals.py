@@ -21,6 +21,9 @@ LETTER = "epbt-paper"
 ROBUST_LOSSES = ("generalized-cross-entropy", *ROBUST, *EMA, *SLOW)
 """Losses for wrong labels, and every loss that is averaged over time or learns more slowly."""
 
+ELR = tuple(name for name in ROBUST_LOSSES if name.startswith("early-learning"))
+"""The only one of them that keeps anything of an image from one epoch to the next."""
+
 RIVALS: dict[str, tuple[str, ...]] = {
     "EPBT, paper's letter": (LETTER,),
     "EPBT, tournaments of 4": ("epbt",),
@@ -33,8 +36,9 @@ RIVALS: dict[str, tuple[str, ...]] = {
     "label smoothing": ("label-smoothing",),
     "GCE": ("generalized-cross-entropy",),
     "CE, GCE: EMA, slow": tuple(n for n in (*EMA, *SLOW) if n.startswith(("cross-", "general"))),
-    "robust losses": tuple(
-        n for n in (*ROBUST, *EMA, *SLOW) if not n.startswith(("cross-", "general"))
+    "ELR": ELR,
+    "other robust losses": tuple(
+        n for n in (*ROBUST, *EMA, *SLOW) if not n.startswith(("cross-", "general", "early-"))
     ),
 }
 """By what tables and pictures call them. Of several, the one against which least is won stands for

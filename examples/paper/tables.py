@@ -9,6 +9,7 @@ from examples.paper.arms import ABLATIONS, ARMS, EMA, ROBUST, SLOW, TUNED
 from examples.paper.configs import CONFIGS
 from examples.paper.plan import NOISES, SIX
 from examples.paper.rivals import (
+    ELR,
     LETTER,
     RIVALS,
     ByConfig,
@@ -26,9 +27,10 @@ NOISE_RIVALS = {
     "PBT": RIVALS["PBT"],
     "search for θ": ("random-search", "tpe"),
     "SCE, GCE tuned": tuple(TUNED),
-    "losses as published": ("generalized-cross-entropy", *ROBUST),
-    "losses, EMA": tuple(EMA),
-    "losses, slow": tuple(SLOW),
+    "ELR": ELR,
+    "others as published": tuple(n for n in ("generalized-cross-entropy", *ROBUST) if n not in ELR),
+    "others, EMA": tuple(n for n in EMA if n not in ELR),
+    "others, slow": tuple(n for n in SLOW if n not in ELR),
 }
 
 

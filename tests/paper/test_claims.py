@@ -17,6 +17,7 @@ from examples.paper.rivals import (
     cell,
     strongest,
 )
+from examples.paper.tables import NOISE_RIVALS
 from tests.paper.made_up import arms_of
 
 OURS = [80.0, 81.0, 82.0]
@@ -144,3 +145,11 @@ def test_what_is_missing_is_named_by_config_and_count_and_nothing_else_is() -> N
         "- `digits-noisy`: 0 of 10 seeds: `tpe`; 7 of 10 seeds: `epbt`.",
         "- `fashion-clean`: 0 of 10 seeds: `ema` (7 arms).",
     ]
+
+
+@pytest.mark.parametrize("groups", [RIVALS, NOISE_RIVALS])
+def test_each_loss_for_wrong_labels_is_in_one_group_of_rivals(
+    groups: dict[str, tuple[str, ...]],
+) -> None:
+    named = sorted(name for group in groups.values() for name in group if name in ROBUST_LOSSES)
+    assert named == sorted(ROBUST_LOSSES)
