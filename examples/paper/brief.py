@@ -9,7 +9,14 @@ from statistics import fmean
 from examples.paper import ExperimentError
 from examples.paper.configs import CONFIGS
 from examples.paper.plan import N_SEEDS, SIX
-from examples.paper.rivals import RIVALS, ByConfig, accuracies, beside_recommended
+from examples.paper.rivals import (
+    LETTER,
+    RIVALS,
+    ROBUST_LOSSES,
+    ByConfig,
+    accuracies,
+    beside_recommended,
+)
 from examples.paper.statistics import Comparison
 from examples.paper.tables import table
 
@@ -24,15 +31,16 @@ COLUMNS = dict(
     )
 )  # fmt: skip
 ROWS = {
-    "the paper's EPBT": "EPBT, paper's letter",
-    "PBT, the strongest of three": "PBT",
-    "TPE": "TPE",
-    "random search": "random search",
-    "one network, cross-entropy": "cross-entropy",
-    "one network, label smoothing": "label smoothing",
-    "one network, generalized cross-entropy": "GCE",
+    "the paper's EPBT": (LETTER,),
+    "PBT, the strongest of three": RIVALS["PBT"],
+    "TPE": ("tpe",),
+    "random search": ("random-search",),
+    "one network, cross-entropy": ("cross-entropy",),
+    "one network, label smoothing": ("label-smoothing",),
+    "one network, generalized cross-entropy": ("generalized-cross-entropy",),
+    f"one network, the strongest of {len(ROBUST_LOSSES)} losses": ROBUST_LOSSES,
 }
-"""What a row is called here, and in `RIVALS`."""
+"""What a row is called here, and the arms whose strongest it shows."""
 
 BEGIN, END = "<!-- Made by `python -m examples.paper report`; do not edit. -->", "<!-- Made. -->"
 
@@ -43,8 +51,8 @@ def brief_table(configs: ByConfig) -> str:
     rows = [
         ["recommended setting, %", *(mean_accuracy(configs, name) for name in run)],
         *(
-            [f"minus {called}", *(difference(configs, name, RIVALS[group]) for name in run)]
-            for called, group in ROWS.items()
+            [f"minus {called}", *(difference(configs, name, rivals) for name in run)]
+            for called, rivals in ROWS.items()
         ),
     ]
     return table(["", *(COLUMNS[name] for name in run)], rows)
@@ -56,8 +64,9 @@ def mean_accuracy(configs: ByConfig, config: str) -> str:
 
 
 def difference(configs: ByConfig, config: str, rivals: Sequence[str]) -> str:
+    """Return the difference to the strongest of some rivals; nothing before all have run."""
     rival = beside_recommended(configs, config, rivals)
-    return "–" if rival is None else points(rival.comparison)
+    return points(rival.comparison) if rival and rival.n_run == rival.n_rivals else "–"
 
 
 def points(comparison: Comparison) -> str:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from examples.paper import ExperimentError
-from examples.paper.brief import BEGIN, END, brief_table, fill, points
+from examples.paper.brief import BEGIN, END, brief_table, difference, fill, points
 from examples.paper.report import read_all
 from examples.paper.statistics import Comparison
+from tests.paper.made_up import arms_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,6 +39,12 @@ def test_a_difference_is_bold_where_its_interval_leaves_out_zero(
     comparison: Comparison, said: str
 ) -> None:
     assert points(comparison).replace("\N{NO-BREAK SPACE}", " ") == said
+
+
+def test_the_strongest_of_a_group_is_shown_once_all_of_it_have_run() -> None:
+    arms = arms_of({"recommended-noisy": [3.0, 4.0], "tpe": [1.0, 2.1], "pbt-sgd": [2.0, 2.9]})
+    assert difference({"digits-noisy": arms}, "digits-noisy", ("tpe", "pbt-sgd")).startswith("**+1")
+    assert difference({"digits-noisy": arms}, "digits-noisy", ("tpe", "epbt")) == "–"
 
 
 def test_only_what_is_between_the_marks_changes(tmp_path: Path) -> None:
