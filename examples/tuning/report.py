@@ -8,6 +8,7 @@ from statistics import fmean
 
 from examples.paper import ExperimentError
 from examples.paper.report import picture
+from examples.paper.rivals import cell
 from examples.paper.statistics import compare, summarise
 from examples.paper.tables import interval, shown, table
 from examples.tuning.arms import arms_of
@@ -23,6 +24,9 @@ from examples.tuning.results import (
 from examples.tuning.tasks import TASKS, CNNTask, PPOTask
 
 Arms = Mapping[str, Sequence[Result]]
+
+DEFAULT = "epbt"
+"""The arm that candidates are set beside."""
 
 
 def write_report(results: Path, page: Path) -> None:
@@ -140,13 +144,20 @@ def effort_table(task: CNNTask | PPOTask, arms: Arms) -> str:
 
 
 def choosing_table(task: CNNTask | PPOTask, arms: Arms) -> str:
-    """Say what the candidates were chosen by: validation alone."""
+    """Say what the candidates were chosen by: validation alone, and beside the default."""
     known = arms_of(task.name)
-    rows = [
-        [known[name].description, *spread([result.validation for result in own])]
-        for name, own in arms.items()
-    ]
-    return table(["", "validation: mean (sd, seeds)", "worst seed"], rows)
+    values = {
+        name: {result.seed: result.validation for result in own} for name, own in arms.items()
+    }
+    default = values.get(DEFAULT, {})
+    rows = []
+    for name, own in values.items():
+        n_shared = len(own.keys() & default.keys())
+        has_pairs = name != DEFAULT and n_shared > 1
+        beside = cell(compare(own, default, f"{name!r} and {DEFAULT!r}")) if has_pairs else "–"
+        rows.append([known[name].description, *spread(list(own.values())), beside])
+    head = ["", "validation: mean (sd, seeds)", "worst seed", f"minus `{DEFAULT}`, same seeds"]
+    return table(head, rows)
 
 
 TITLES = {
@@ -200,4 +211,4 @@ training, checkpoints above all, and by where steps are spent."""
 
 SETTINGS = f"""\
 Candidates are compared by validation alone, on seeds from {FIRST_CHOOSING_SEED} on, which enter no
-other table."""
+other table. Some have fewer seeds than others, so the last column is over those that both have."""

@@ -87,6 +87,24 @@ def test_seeds_for_choosing_enter_no_comparison(results: Path, tmp_path: Path) -
     assert "12.00" not in choosing
 
 
+def test_a_candidate_is_compared_with_the_default_on_the_seeds_of_both(
+    results: Path, tmp_path: Path
+) -> None:
+    for seed, default, gentle in ((1_001, 70.0, 73.0), (1_002, 70.0, 73.0), (1_003, 0.0, None)):
+        add(results, "epbt", seed, [(1, 1.0, default, 0.0)])
+        if gentle is not None:
+            add(results, "epbt-gentle", seed, [(1, 1.0, gentle, 0.0)])
+    add(results, "epbt-cosine", 1_000, [(1, 1.0, 99.0, 0.0)])
+    write_report(results, tmp_path / "page.md")
+    choosing = (tmp_path / "page.md").read_text().split("### Settings")[1]
+    rows = {row.split(" |")[0]: row for row in choosing.splitlines()}
+    name = "| EPBT, elites go on training"
+    assert "| +2.33 [" in rows[f"{name}, σ = 0.1, resets 0.05"]
+    assert "n = 3: ties |" in rows[f"{name}, σ = 0.1, resets 0.05"]
+    assert rows[f"{name}, over a cosine"].endswith("| 99.00 | – |")  # one pair says nothing
+    assert rows[name].endswith("| 0.00 | – |")
+
+
 def test_the_same_files_make_the_same_page_and_figures(results: Path, tmp_path: Path) -> None:
     made = []
     for _ in range(2):
