@@ -33,8 +33,8 @@ only θ that can learn, are all that sets `epbt` apart from the paper's letter, 
 NOISE = """\
 Recommended setting minus the strongest of each group. Losses are as their authors publish them
 (GCE, SCE, NCE+RCE, NCE+AGCE, CE_ε+MAE, ELR), with an exponential average of the weights (EMA), or
-at a fifth of the learning rate, with and without EMA. ELR, the strongest of four such ways, has a
-column of its own, which was split off after the runs: it remembers for every image what was
+at a fifth of the learning rate, with and without EMA. ELR, trained in these four ways, has a column
+of its own, which was split off after the runs: it remembers for every image what was
 predicted in earlier epochs, which none of the others can, and no loss of one prediction and one
 label, TaylorGLO among them. Tuned: random search, TPE and PBT over the constants of SCE and GCE and
 the learning rate, with EPBT's budget."""
