@@ -38,7 +38,7 @@ RIVALS: dict[str, tuple[str, ...]] = {
     "CE, GCE: EMA, slow": tuple(n for n in (*EMA, *SLOW) if n.startswith(("cross-", "general"))),
     "ELR": ELR,
     "other robust losses": tuple(
-        n for n in (*ROBUST, *EMA, *SLOW) if not n.startswith(("cross-", "general", "early-"))
+        n for n in ROBUST_LOSSES if not n.startswith(("cross-", "general", "early-"))
     ),
 }
 """By what tables and pictures call them. Of several, the one against which least is won stands for
@@ -61,8 +61,12 @@ def accuracies(results: Sequence[Result]) -> dict[int, float]:
 
 def against(arms: Arms, ours: str, other: str) -> Comparison | None:
     """Compare two arms of a config; None if they share fewer than two seeds."""
-    mine, theirs = (accuracies(arms.get(name, ())) for name in (ours, other))
-    return compare(mine, theirs) if len(mine.keys() & theirs.keys()) > 1 else None
+    return paired(*(accuracies(arms.get(name, ())) for name in (ours, other)))
+
+
+def paired(ours: Mapping[int, float], other: Mapping[int, float]) -> Comparison | None:
+    """Compare values by seed; None if they share fewer than two seeds."""
+    return compare(ours, other) if len(ours.keys() & other.keys()) > 1 else None
 
 
 class Strongest(NamedTuple):

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from examples.paper import ExperimentError
 from examples.paper.report import picture
-from examples.paper.rivals import cell
+from examples.paper.rivals import cell, paired
 from examples.paper.statistics import compare, summarise
 from examples.paper.tables import interval, shown, table
 from examples.tuning.arms import arms_of
@@ -152,10 +152,8 @@ def choosing_table(task: CNNTask | PPOTask, arms: Arms) -> str:
     default = values.get(DEFAULT, {})
     rows = []
     for name, own in values.items():
-        n_shared = len(own.keys() & default.keys())
-        has_pairs = name != DEFAULT and n_shared > 1
-        beside = cell(compare(own, default, f"{name!r} and {DEFAULT!r}")) if has_pairs else "–"
-        rows.append([known[name].description, *spread(list(own.values())), beside])
+        beside = None if name == DEFAULT else paired(own, default)
+        rows.append([known[name].description, *spread(list(own.values())), cell(beside)])
     head = ["", "validation: mean (sd, seeds)", "worst seed", f"minus `{DEFAULT}`, same seeds"]
     return table(head, rows)
 
