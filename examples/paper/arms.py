@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from examples.label_noise import EMA_DECAY
 from examples.paper import ExperimentError
-from examples.paper.kinds import Arm, EPBTArm, PBTArm, ReplayArm, SearchArm, SingleNetwork
+from examples.paper.kinds import Arm, EPBTArm, PBTArm, ReplayArm, SearchArm, SingleNetwork, Tunes
 
 T = TypeVar("T")
 
@@ -72,24 +72,21 @@ SLOW = {
     **variants(EMA_DECAY, 0.2, "slow-ema", ", a fifth of the learning rate, EMA of the weights"),
 }
 
-# The constants of the best robust losses, tuned with the learning rate.
-TUNED: dict[str, Arm] = {
-    "random-search-sce": SearchArm(
-        "Random search for the constants of SCE, EMA",
-        "random",
-        tunes=("sce", "rate"),
-        ema=EMA_DECAY,
-    ),
-    "tpe-sce": SearchArm(
-        "TPE for the constants of SCE, EMA", "tpe", tunes=("sce", "rate"), ema=EMA_DECAY
-    ),
-    "pbt-sce": PBTArm("PBT on SCE", tunes=("sce", "rate"), batched=True),
-    "random-search-gce": SearchArm(
-        "Random search on GCE, EMA", "random", tunes=("gce", "rate"), ema=EMA_DECAY
-    ),
-    "tpe-gce": SearchArm("TPE on GCE, EMA", "tpe", tunes=("gce", "rate"), ema=EMA_DECAY),
-    "pbt-gce": PBTArm("PBT on GCE", tunes=("gce", "rate"), batched=True),
-}
+
+def tuned(space: Literal["sce", "gce", "elr"]) -> dict[str, Arm]:
+    """Return searches for the constants of a robust loss and the learning rate."""
+    tunes: Tunes = (space, "rate")
+    loss = space.upper()
+    search = SearchArm(f"Random search on {loss}, EMA", "random", tunes=tunes, ema=EMA_DECAY)
+    return {
+        f"random-search-{space}": search,
+        f"tpe-{space}": replace(search, description=f"TPE on {loss}, EMA", sampler="tpe"),
+        f"pbt-{space}": PBTArm(f"PBT on {loss}", tunes=tunes, batched=True),
+    }
+
+
+TUNED = {**tuned("sce"), **tuned("gce")}
+TUNED_ELR = tuned("elr")
 
 METHODS: dict[str, Arm] = {
     "epbt": EPBTArm("EPBT on θ"),
@@ -158,6 +155,11 @@ NOISY = replace(
     fitness_smoothing=0.5,
     mate_weight=0.5,
 )
+
+# The setting for wrong labels, on the loss that does best there.
+EVOLVED_ELR: dict[str, Arm] = {
+    "epbt-elr": replace(NOISY, description="EPBT on ELR, set as recommended", tunes=("elr", "rate"))
+}
 
 RECOMMENDED: dict[str, Arm] = {"recommended-clean": CLEAN, "recommended-noisy": NOISY}
 
@@ -233,6 +235,7 @@ GROUPS = {
     "ema": EMA,
     "slow": SLOW,
     "tuned": TUNED,
+    "elr": {**TUNED_ELR, **EVOLVED_ELR},
     "recommended": RECOMMENDED,
     "means": MEANS,
     "replayed": REPLAYED,

@@ -32,6 +32,7 @@ from examples.paper.data import N_CLASSES, with_more_validation
 from examples.paper.generations import mate_weight_of, sgd_of, train_generation
 from examples.paper.genomes import founders, loss_genes, loss_of, search_space, suggest
 from examples.paper.kinds import EPBTArm, PBTArm
+from examples.paper.losses import go_on_with, memory_of
 from examples.paper.outcome import Outcome, Point, select
 from examples.paper.stopwatch import Stopwatch, TimedSampler, add_seconds
 from examples.paper.training import Progress, Workbench, set_sgd
@@ -191,7 +192,8 @@ def train_individual(
     with stopwatch.stage("record"):
         params = suggest(trial, arm.tunes)
     normalize = isinstance(arm, EPBTArm) and arm.normalize
-    loss_fn = loss_of(params, bench.device, normalize=normalize)
+    n_samples = len(bench.split.train[1])
+    loss_fn = loss_of(params, n_samples, bench.device, normalize=normalize)
     with stopwatch.stage("inherit"):
         state = checkpoints.inherit(
             trial, map_location=bench.device, mate_weight=mate_weight_of(arm)
@@ -202,6 +204,7 @@ def train_individual(
         if state is not None:
             network.load_state_dict(state["network"])
             restore_optimizer(optimizer, state["optimizer"])
+            go_on_with(loss_fn, state)
             epochs_of_weights = state["epochs"]
     for epoch, share in config.passes(sampler.generation_of(trial.number)):
         set_sgd(optimizer, **sgd_of(params, bench.learning_rate(epoch)))
@@ -217,6 +220,7 @@ def train_individual(
                 "network": network.state_dict(),
                 "optimizer": optimizer.state_dict(),
                 "epochs": epochs_of_weights,
+                **memory_of(loss_fn),
             },
         )
     return fitness

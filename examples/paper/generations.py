@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from epbt_optuna import batched
-from examples.paper.genomes import Losses, losses_of, suggest
+from examples.paper.genomes import losses_of, suggest
 from examples.paper.kinds import EPBTArm, PBTArm
+from examples.paper.losses import AnyLoss, go_on_with, loss_on, memory_of
 from examples.paper.training import Workbench, set_sgd
 
 
@@ -26,24 +27,33 @@ def train_generation(
     numbers = [trial.number for trial in generation.trials]
     with stopwatch.stage("record"):
         params = suggest(generation, arm.tunes)
-    losses = losses_of(params, normalize=isinstance(arm, EPBTArm) and arm.normalize)
+    normalize = isinstance(arm, EPBTArm) and arm.normalize
+    n_samples = len(bench.split.train[1])
+    losses = losses_of(params, n_samples, bench.device, normalize=normalize)
     with stopwatch.stage("inherit"):
         build = iter([bench.network(number) for number in numbers]).__next__
         networks = batched.stack(build, len(generation)).to(bench.device)
         optimizer = batched.SGD(
             networks.parameters(), lr=bench.config.learning_rate, momentum=bench.config.momentum
         )
-        epochs_of_weights = generation.inherit(
-            network=networks, optimizer=optimizer, epochs=0, mate_weight=mate_weight_of(arm)
-        )["epochs"]
+        inherited = generation.inherit(
+            network=networks,
+            optimizer=optimizer,
+            epochs=0,
+            mate_weight=mate_weight_of(arm),
+            **memory_of(losses),
+        )
+        go_on_with(losses, inherited)
     for epoch, share in bench.config.passes(generation.number):
         set_sgd(optimizer, **sgd_of(params, bench.learning_rate(epoch)))
         train_epoch(bench, networks, optimizer, losses, numbers, epoch, share)
     fitness = bench.validation_accuracies(networks)
     with stopwatch.stage("save"):
-        epochs_of_weights = epochs_of_weights + bench.config.epochs_per_generation
+        epochs_of_weights = inherited["epochs"] + bench.config.epochs_per_generation
         generation.set_user_attr("epochs", epochs_of_weights)
-        generation.save(network=networks, optimizer=optimizer, epochs=epochs_of_weights)
+        generation.save(
+            network=networks, optimizer=optimizer, epochs=epochs_of_weights, **memory_of(losses)
+        )
     # All of the time counts as the first one's: only the sum of all is looked at.
     generation.set_user_attr("seconds", [stopwatch.lap(), *[{}] * (len(generation) - 1)])
     return fitness
@@ -53,7 +63,7 @@ def train_epoch(
     bench: Workbench,
     networks: nn.Module,
     optimizer: torch.optim.Optimizer,
-    losses: Losses,
+    losses: AnyLoss,
     numbers: list[int],
     epoch: float,
     share: float,
@@ -73,7 +83,8 @@ def train_epoch(
         n_images = round(share * len(labels))
         for batch in orders[:, :n_images].split(bench.config.batch_size, dim=1):
             optimizer.zero_grad()
-            losses(networks(batched.each(images[batch])), labels[batch]).sum().backward()
+            logits = networks(batched.each(images[batch]))
+            loss_on(losses, logits, labels[batch], batch).sum().backward()
             optimizer.step()
 
 

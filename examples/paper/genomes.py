@@ -15,13 +15,14 @@ from torch.nn import functional as F  # noqa: N812, PyTorch's own name for it
 
 from epbt_optuna import GaussianMutation, TaylorGLOLoss, batched, cross_entropy_like
 from epbt_optuna.genome import Genome
-from examples.label_noise import Loss
 from examples.paper.data import N_CLASSES
 from examples.paper.kinds import EPBTArm, PBTArm, Tunes
-from examples.paper.losses import generalized_cross_entropy, weighted_symmetric_cross_entropy
-
-Losses = Callable[[Tensor, Tensor], Tensor]
-"""Of P networks: logits (P, batch, classes), labels (P, batch), losses (P,)."""
+from examples.paper.losses import (
+    AnyLoss,
+    EarlyLearningRegularization,
+    generalized_cross_entropy,
+    weighted_symmetric_cross_entropy,
+)
 
 BOUND = 10.0
 """Of every θ, as in the paper."""
@@ -39,8 +40,12 @@ SCE: dict[str, BaseDistribution] = {
     "rce_weight": FloatDistribution(0.1, 10.0, log=True),
 }
 GCE: dict[str, BaseDistribution] = {"q": FloatDistribution(0.05, 1.0)}
+ELR: dict[str, BaseDistribution] = {
+    "elr_weight": FloatDistribution(0.1, 10.0, log=True),
+    "elr_momentum": FloatDistribution(0.0, 0.99),
+}
 
-SPACES = {"theta": THETA, "sgd": SGD, "sce": SCE, "gce": GCE, "rate": RATE}
+SPACES = {"theta": THETA, "sgd": SGD, "sce": SCE, "gce": GCE, "elr": ELR, "rate": RATE}
 
 _FOUNDERS = 2**32 - 1  # a random stream that no trial's number is
 
@@ -66,27 +71,35 @@ def suggest(trial: Trial | batched.Generation, tunes: Tunes) -> dict[str, Any]:
     return params
 
 
-def loss_of(params: Mapping[str, float], device: Any, *, normalize: bool = False) -> Loss:
-    """Return the loss of a genome; cross-entropy where it has none."""
+def loss_of(
+    params: Mapping[str, float], n_samples: int, device: Any, *, normalize: bool = False
+) -> AnyLoss:
+    """Return the loss of a genome on so many images; cross-entropy where it has none."""
     if "theta_0" in params:
-        loss_fn: Loss = TaylorGLOLoss.from_params(params, normalize=normalize).to(device)
+        loss_fn: AnyLoss = TaylorGLOLoss.from_params(params, normalize=normalize).to(device)
         return loss_fn
-    return _loss_with_constants(params) or F.cross_entropy
+    return _loss_with_constants(params, n_samples, device) or F.cross_entropy
 
 
-def losses_of(params: Mapping[str, Tensor], *, normalize: bool = False) -> Losses:
+def losses_of(
+    params: Mapping[str, Tensor], n_samples: int, device: Any, *, normalize: bool = False
+) -> AnyLoss:
     """Return the losses of a generation's genomes: `loss_of` with a dimension more."""
     if "theta_0" in params:
         theta = torch.stack([params[name] for name in THETA], -1)
         of_labels: Callable[..., Tensor] = TaylorGLOLoss(theta, normalize=normalize)
     else:
         of_labels = batched.cross_entropy
-    return _loss_with_constants(params) or (
+    return _loss_with_constants(params, n_samples, device) or (
         lambda logits, labels: of_labels(logits, batched.each(labels))
     )
 
 
-def _loss_with_constants(params: Mapping[str, Any]) -> Losses | None:
+def _loss_with_constants(params: Mapping[str, Any], n_samples: int, device: Any) -> AnyLoss | None:
+    if "elr_weight" in params:
+        return EarlyLearningRegularization(
+            n_samples, N_CLASSES, params["elr_weight"], params["elr_momentum"]
+        ).to(device)
     if "q" in params:
         return partial(generalized_cross_entropy, q=params["q"])
     if "ce_weight" in params:

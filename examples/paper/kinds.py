@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-Tunes = tuple[Literal["theta", "sgd", "sce", "gce", "rate"], ...]
-"""What is searched: TaylorGLO's θ; SGD's learning rate and momentum; the constants of symmetric or
-of generalized cross-entropy; the share of the config's learning rate. Without a loss's constants
-the loss is cross-entropy."""
+Tunes = tuple[Literal["theta", "sgd", "sce", "gce", "elr", "rate"], ...]
+"""What is searched: TaylorGLO's θ; SGD's learning rate and momentum; the constants of symmetric
+cross-entropy, of generalized cross-entropy or of early-learning regularization; the share of the
+config's learning rate. Without a loss's constants the loss is cross-entropy."""
 
 
 ADDED = {"added": True}

@@ -7,6 +7,8 @@ mean over a batch.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -89,37 +91,51 @@ def weighted_symmetric_cross_entropy(
 
 
 class EarlyLearningRegularization(nn.Module):
-    """CE + 3·ln(1 − ⟨t_i, p⟩), t_i ← 0.7·t_i + 0.3·p for each sample i (Liu et al. 2020).
+    """CE + weight·ln(1 − ⟨t_i, p⟩), t_i ← momentum·t_i + (1 − momentum)·p (Liu et al. 2020).
 
-    The targets t are what the network said of a sample in earlier epochs, before it learnt its
+    The targets t are what the network said of each sample i in earlier epochs, before it learnt its
     label by heart. As theirs, p is clamped to [1e-4, 1 − 1e-4] in the second term, and what goes
     into t sums to 1.
 
     Args:
         n_samples: How many samples are trained on.
         n_classes: How many classes they are of.
+        weight: Theirs for CIFAR-10, or one for each network of a stack, of shape (P,).
+        momentum: Likewise.
     """
 
     targets: Tensor
 
-    def __init__(self, n_samples: int, n_classes: int) -> None:
+    def __init__(
+        self,
+        n_samples: int,
+        n_classes: int,
+        weight: float | Tensor = 3.0,
+        momentum: float | Tensor = 0.7,
+    ) -> None:
         super().__init__()
-        self.register_buffer("targets", torch.zeros(n_samples, n_classes))
+        of_each = weight.shape if isinstance(weight, Tensor) else ()
+        self.register_buffer("targets", torch.zeros(*of_each, n_samples, n_classes))
+        self.weight = weight
+        self.momentum = momentum[:, None, None] if isinstance(momentum, Tensor) else momentum
 
     def forward(self, logits: Tensor, labels: Tensor, samples: Tensor) -> Tensor:
-        """Return the loss, and move the targets.
+        """Return the loss, and move the targets; a stack has P in front of every shape.
 
         Args:
             logits: Of shape (batch, classes).
             labels: Of shape (batch,).
             samples: Which samples these are, of shape (batch,).
         """
-        p = logits.softmax(1).clamp(1e-4, 1 - 1e-4)
+        p = logits.softmax(-1).clamp(1e-4, 1 - 1e-4)
         seen = p.detach()
-        seen = seen / seen.sum(1, keepdim=True)
-        self.targets[samples] = targets = 0.7 * self.targets[samples] + 0.3 * seen
-        agreement = (targets * p).sum(1)
-        loss: Tensor = F.cross_entropy(logits, labels) + 3 * torch.log(1 - agreement).mean()
+        seen = seen / seen.sum(-1, keepdim=True)
+        rows = samples[..., None].expand_as(seen)
+        targets = self.momentum * self.targets.gather(-2, rows) + (1 - self.momentum) * seen
+        self.targets.scatter_(-2, rows, targets)
+        agreement = (targets * p).sum(-1)
+        cross_entropy = -_given(logits.log_softmax(-1), labels).mean(-1)
+        loss: Tensor = cross_entropy + self.weight * torch.log(1 - agreement).mean(-1)
         return loss
 
 
@@ -131,12 +147,34 @@ ROBUST_LOSSES: dict[str, Loss] = {
 }
 EARLY_LEARNING = "early-learning regularization"
 
+AnyLoss: TypeAlias = Loss | EarlyLearningRegularization
+"""Of P networks in a stack: logits (P, batch, classes), labels (P, batch), losses (P,)."""
 
-def make_loss(name: str, n_samples: int, n_classes: int) -> Loss | EarlyLearningRegularization:
+
+def make_loss(name: str, n_samples: int, n_classes: int, device: Any = "cpu") -> AnyLoss:
     """Return a loss by its name, for one network and the samples that it is trained on."""
     if name == EARLY_LEARNING:
-        return EarlyLearningRegularization(n_samples, n_classes)
+        return EarlyLearningRegularization(n_samples, n_classes).to(device)
     return {**STANDARD_LOSSES, **ROBUST_LOSSES}[name]
+
+
+def loss_on(loss_fn: AnyLoss, logits: Tensor, labels: Tensor, samples: Tensor) -> Tensor:
+    """Return the loss on a batch; `samples` are the numbers of its images."""
+    if isinstance(loss_fn, EarlyLearningRegularization):
+        loss: Tensor = loss_fn(logits, labels, samples)
+        return loss
+    return loss_fn(logits, labels)
+
+
+def memory_of(loss_fn: AnyLoss) -> dict[str, Any]:
+    """Return what a loss has seen of the samples: an offspring inherits it with the weights."""
+    return {"targets": loss_fn.targets} if isinstance(loss_fn, EarlyLearningRegularization) else {}
+
+
+def go_on_with(loss_fn: AnyLoss, state: Mapping[str, Any]) -> None:
+    """Give a loss the memory that is in an inherited state."""
+    if isinstance(loss_fn, EarlyLearningRegularization):
+        loss_fn.targets = state["targets"]
 
 
 def _given(values: Tensor, labels: Tensor) -> Tensor:

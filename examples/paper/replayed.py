@@ -46,7 +46,7 @@ def run_replay(bench: Workbench, schedule: Schedule, progress: Progress) -> Outc
     curve: list[Point] = []
     for ancestor in schedule:
         params = ancestor["params"]
-        loss_fn = loss_of(params, bench.device)
+        loss_fn = loss_of(params, len(part[1]), bench.device)
         for epoch, share in bench.config.passes(ancestor["generation"]):
             set_sgd(optimizer, **sgd_of(params, bench.learning_rate(epoch)))
             bench.train_epoch(network, optimizer, loss_fn, part, bench.generator(0, epoch), share)

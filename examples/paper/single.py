@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from examples.label_noise import Loss, Part, averaged_model
+from examples.label_noise import Part, averaged_model
 from examples.paper.data import N_CLASSES, all_labelled
 from examples.paper.kinds import SingleNetwork
-from examples.paper.losses import EarlyLearningRegularization, make_loss
+from examples.paper.losses import AnyLoss, go_on_with, make_loss, memory_of
 from examples.paper.outcome import Outcome, Point
 from examples.paper.training import Progress, Workbench, set_sgd
 
@@ -19,7 +19,7 @@ def run_single(bench: Workbench, arm: SingleNetwork, folder: Path, progress: Pro
     """Train one network with a loss that is not evolved."""
     part = all_labelled(bench.split) if arm.on_everything else None
     n_samples = len((part or bench.split.train)[1])
-    loss_fn = make_loss(arm.loss, n_samples, N_CLASSES)
+    loss_fn = make_loss(arm.loss, n_samples, N_CLASSES, bench.device)
     curve = train_from_scratch(
         bench,
         loss_fn,
@@ -34,7 +34,7 @@ def run_single(bench: Workbench, arm: SingleNetwork, folder: Path, progress: Pro
 
 def train_from_scratch(
     bench: Workbench,
-    loss_fn: Loss | EarlyLearningRegularization,
+    loss_fn: AnyLoss,
     checkpoint: Path,
     progress: Progress,
     *,
@@ -59,17 +59,13 @@ def train_from_scratch(
     optimizer = bench.optimizer(network)
     measured = averaged_model(network, optimizer, ema) if ema else network
     curve: list[Point] = []
-    targets: dict[str, Any] = {}  # what early-learning regularization has seen
-    if isinstance(loss_fn, EarlyLearningRegularization):
-        targets = loss_fn.to(bench.device).state_dict()
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=bench.device, weights_only=True)
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
         if ema:
             measured.load_state_dict(state["average"])
-        if isinstance(loss_fn, EarlyLearningRegularization):
-            loss_fn.load_state_dict(state["loss"])
+        go_on_with(loss_fn, state["loss"])
         curve = [Point(*point) for point in state["curve"]]
         progress(len(curve))
     part = bench.split.train if everything is None else everything
@@ -85,7 +81,7 @@ def train_from_scratch(
                     "network": network.state_dict(),
                     "optimizer": optimizer.state_dict(),
                     "average": measured.state_dict() if ema else {},
-                    "loss": targets,
+                    "loss": memory_of(loss_fn),
                     "curve": [tuple(point) for point in curve],
                 },
             )

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from examples.label_noise import Loss, Part, Split
+from examples.label_noise import Part, Split
 from examples.paper.configs import Config
 from examples.paper.data import N_CLASSES, augment, shape_of
-from examples.paper.losses import EarlyLearningRegularization
+from examples.paper.losses import AnyLoss, loss_on
 from examples.paper.models import make_network
 from examples.paper.stopwatch import Stopwatch
 
@@ -79,7 +79,7 @@ class Workbench:
         self,
         network: nn.Module,
         optimizer: torch.optim.Optimizer,
-        loss_fn: Loss | EarlyLearningRegularization,
+        loss_fn: AnyLoss,
         part: Part,
         generator: torch.Generator,
         share: float = 1.0,
@@ -94,11 +94,7 @@ class Workbench:
                 if self.config.augment:
                     inputs = augment(inputs, generator)
                 optimizer.zero_grad()
-                if isinstance(loss_fn, EarlyLearningRegularization):
-                    loss = loss_fn(network(inputs), labels[batch], batch)
-                else:
-                    loss = loss_fn(network(inputs), labels[batch])
-                loss.backward()
+                loss_on(loss_fn, network(inputs), labels[batch], batch).backward()
                 optimizer.step()
 
     def validation_accuracy(self, network: nn.Module) -> float:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from epbt_optuna import CheckpointStore
+from epbt_optuna.lineage import ancestry
 from examples.paper import ExperimentError, training
 from examples.paper.arms import ARMS, CLEAN, MEANS, NOISY, RECOMMENDED
 from examples.paper.configs import CONFIGS, Config
@@ -15,6 +17,7 @@ from examples.paper.data import make_split
 from examples.paper.evolution import make_sampler, open_study, run_evolution
 from examples.paper.genomes import loss_of, losses_of
 from examples.paper.kinds import EPBTArm, PBTArm
+from examples.paper.losses import loss_on
 from examples.paper.outcome import Outcome
 from examples.paper.results import Job
 from examples.paper.stopwatch import Stopwatch
@@ -40,6 +43,7 @@ def evolve(folder: Path, arm: EPBTArm | PBTArm, *, in_batches: bool) -> Outcome:
         replace(NOISY, n_generations=4),  # of an epoch and a half
         PBTArm("", tunes=("sce", "rate")),
         PBTArm("", tunes=("gce", "rate")),
+        replace(NOISY, tunes=("elr", "rate")),
     ],
 )
 def test_a_batch_and_a_loop_give_the_same_result_up_to_rounding(
@@ -137,11 +141,38 @@ def test_a_study_that_lost_trials_to_an_error_is_not_gone_on_with(
     [
         [{"q": 0.7}, {"q": 0.2}],
         [{"ce_weight": 0.1, "rce_weight": 1.0}, {"ce_weight": 0.5, "rce_weight": 3.0}],
+        [{"elr_weight": 3.0, "elr_momentum": 0.7}, {"elr_weight": 0.5, "elr_momentum": 0.9}],
         [{"rate": 0.5}, {"rate": 1.0}],
     ],
 )
 def test_losses_of_a_generation_are_those_of_each(genomes: list[dict[str, float]]) -> None:
     logits, labels = torch.randn(2, 5, 10), torch.randint(10, (2, 5))
     stacked = {name: torch.tensor([g[name] for g in genomes]) for name in genomes[0]}
-    of_each = [loss_of(g, "cpu")(x, y) for g, x, y in zip(genomes, logits, labels, strict=True)]
-    torch.testing.assert_close(losses_of(stacked)(logits, labels), torch.stack(of_each))
+    each = [loss_of(g, 9, "cpu") for g in genomes]
+    together = losses_of(stacked, 9, "cpu")
+    for samples in (torch.randperm(9).expand(2, 9)[:, :5], torch.stack([torch.arange(5)] * 2)):
+        of_each = [loss_on(*batch) for batch in zip(each, logits, labels, samples, strict=True)]
+        torch.testing.assert_close(loss_on(together, logits, labels, samples), torch.stack(of_each))
+
+
+@pytest.mark.parametrize("in_batches", [False, True])
+def test_an_offspring_inherits_what_its_parents_loss_remembers(
+    tmp_path: Path, *, in_batches: bool
+) -> None:
+    arm = PBTArm("", tunes=("elr", "rate"))
+    evolve(tmp_path, arm, in_batches=in_batches)
+    study, store = open_study(tmp_path), CheckpointStore(tmp_path / "checkpoints")
+    n_ancestors = []
+    last = STEPS.n_generations - 1
+    for individual in make_sampler(arm, STEPS, 1).get_individuals(study, last):
+        trial = study.trials[individual.number]
+        lineage = ancestry(study, trial)
+        # Whatever a network says of an image sums to 1, so what is remembered of it does not
+        # depend on that: every epoch moves the sum towards 1 by the momentum of its generation.
+        remembered = 0.0
+        for ancestor in lineage:
+            for _ in range(int(STEPS.epochs_per_generation)):
+                remembered += (1 - ancestor.params["elr_momentum"]) * (1 - remembered)
+        assert store.load(trial)["targets"].sum(1) == pytest.approx(remembered, rel=1e-4)
+        n_ancestors.append(len(lineage))
+    assert max(n_ancestors) == STEPS.n_generations

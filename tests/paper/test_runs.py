@@ -77,7 +77,7 @@ def test_every_arm_leaves_its_accuracies_its_effort_and_its_ancestry(
         explores_theta = "theta" in arm.tunes
         assert ("theta_0" in last["params"]) == explores_theta
         assert ("learning_rate" in last["params"]) == ("sgd" in arm.tunes)
-        explores = {"theta", "sce", "gce"} & set(arm.tunes)
+        explores = {"theta", "sce", "gce", "elr"} & set(arm.tunes)
         assert explores or record["losses_explored"] == 1
 
 
