@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from examples.paper.arms import (
     EMA,
+    EVOLVED_ELR,
     GROUPS,
     MEANS,
     RECOMMENDED,
@@ -15,6 +16,7 @@ from examples.paper.arms import (
     SWEEPS_CLEAN,
     SWEEPS_NOISY,
     TUNED,
+    TUNED_ELR,
 )
 from examples.paper.configs import CONFIGS
 from examples.paper.results import Result
@@ -47,12 +49,13 @@ def planned(config: str) -> dict[str, int]:
     """Return how many seeds of which arm a config is to have; more of them do no harm."""
     if config not in {*SIX, *(name for kind in NOISES.values() for name in kind)}:
         return {}
-    names = [CONFIGS[config].recommended, *OURS, *PLAIN, *SEARCHED, *ROBUST, *EMA, *SLOW, *TUNED]
+    names = [CONFIGS[config].recommended, *OURS, *PLAIN, *SEARCHED, *ROBUST, *EMA, *SLOW]
+    if noisy := CONFIGS[config].noise_rate:
+        names += [*TUNED, *TUNED_ELR, *EVOLVED_ELR]
     if config in SIX:
         names += [*RECOMMENDED, *MEANS, "cross-entropy-all-data", *REPLAYED]
     seeds = dict.fromkeys(names, N_SEEDS)
     if config in SWEPT:
-        noisy = CONFIGS[config].noise_rate
         seeds |= dict.fromkeys(SWEEPS_NOISY if noisy else SWEEPS_CLEAN, N_SEEDS_OF_SWEEPS)
     return seeds
 

@@ -16,6 +16,7 @@ from examples.paper.arms import (
     ARMS,
     BASELINES,
     EMA,
+    EVOLVED_ELR,
     GENTLER,
     MEANS,
     METHODS,
@@ -24,6 +25,7 @@ from examples.paper.arms import (
     SAFE,
     SLOW,
     TUNED,
+    TUNED_ELR,
 )  # fmt: skip
 from examples.paper.brief import brief_table, fill
 from examples.paper.choosing import FOLDER, choosing
@@ -42,8 +44,8 @@ LOSSES = [name for name in (*BASELINES, *ROBUST, *EMA, *SLOW, "replayed-all-data
           if isinstance(ARMS[name], SingleNetwork | ReplayArm)]  # fmt: skip
 
 SUBJECTS = {
-    "EPBT": [*RECOMMENDED, *MEANS, *METHODS],
-    "PBT and searches": [n for n in (*BASELINES, *TUNED) if n not in LOSSES],
+    "EPBT": [*RECOMMENDED, *EVOLVED_ELR, *MEANS, *METHODS],
+    "PBT and searches": [n for n in (*BASELINES, *TUNED, *TUNED_ELR) if n not in LOSSES],
     "Single networks": LOSSES,
     "Other settings of EPBT, and `epbt` with one thing changed": [*GENTLER, *SAFE, *ABLATIONS],
 }
@@ -115,6 +117,9 @@ def answers(configs: ByConfig, results: Path, page: Path) -> Iterator[str]:
     yield "## Kinds of wrong labels"
     yield texts.NOISE
     yield t.noise_table(configs)
+    yield "## Evolving a loss that remembers"
+    yield texts.EVOLVED_ELR
+    yield q.evolved_elr_table(configs)
     yield "## The three changes, one by one"
     yield texts.MEANS
     yield q.not_only_the_means()

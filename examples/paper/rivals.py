@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
-from examples.paper.arms import EMA, ROBUST, SLOW, TUNED
+from examples.paper.arms import EMA, ROBUST, SLOW, TUNED, TUNED_ELR
 from examples.paper.configs import CONFIGS
 from examples.paper.plan import N_SEEDS, SEARCHED
 from examples.paper.results import Result
@@ -37,6 +37,7 @@ RIVALS: dict[str, tuple[str, ...]] = {
     "GCE": ("generalized-cross-entropy",),
     "CE, GCE: EMA, slow": tuple(n for n in (*EMA, *SLOW) if n.startswith(("cross-", "general"))),
     "ELR": ELR,
+    "tuned ELR": tuple(TUNED_ELR),
     "other robust losses": tuple(
         n for n in ROBUST_LOSSES if not n.startswith(("cross-", "general", "early-"))
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isnan
 
-from examples.paper.arms import ABLATIONS, ARMS, EMA, ROBUST, SLOW, TUNED
+from examples.paper.arms import ABLATIONS, ARMS, EMA, ROBUST, SLOW, TUNED, TUNED_ELR
 from examples.paper.configs import CONFIGS
 from examples.paper.plan import NOISES, SIX
 from examples.paper.rivals import (
@@ -28,6 +28,7 @@ NOISE_RIVALS = {
     "search for θ": ("random-search", "tpe"),
     "SCE, GCE tuned": tuple(TUNED),
     "ELR": ELR,
+    "ELR tuned": tuple(TUNED_ELR),
     "others as published": tuple(n for n in ("generalized-cross-entropy", *ROBUST) if n not in ELR),
     "others, EMA": tuple(n for n in EMA if n not in ELR),
     "others, slow": tuple(n for n in SLOW if n not in ELR),

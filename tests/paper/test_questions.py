@@ -13,6 +13,7 @@ from examples.paper.plan import SWEPT
 from examples.paper.questions import (
     MEAN_BY_MEAN,
     SWEEPS,
+    evolved_elr_table,
     means_table,
     not_only_the_means,
     replay_table,
@@ -45,6 +46,33 @@ def test_a_row_is_the_arm_with_the_change_minus_the_arm_without() -> None:
     (row,) = means_table({"digits-clean": arms}).splitlines()[2:]
     assert row.startswith("| elites train, alone | +1.05 [")
     assert row.endswith("n = 2: wins | – | – | – | – | – |")
+
+
+def test_the_evolved_loss_is_set_beside_what_it_is_said_to_be() -> None:
+    arms = arms_of(
+        {
+            "epbt-elr": [83.0, 84.1],
+            "recommended-noisy": [82.0, 83.0],
+            "pbt-elr": [81.0, 82.0],
+            "tpe-elr": [80.0, 81.0],
+            "early-learning-ema": [84.0, 85.0],
+            "pbt-theta": [90.0, 91.0],  # of another loss: in no column
+        }
+    )
+    (row,) = evolved_elr_table({"digits-instance": arms}).splitlines()[2:]
+    cells = [cell.strip() for cell in row.split("|")[1:-1]]
+    assert cells[0] == "instance-dependent, 30 %: `digits-instance`"
+    assert [cell.split(" ")[0] for cell in cells[1:]] == [
+        "83.55", "+1.05", "+2.05", "+3.05", "-0.95",
+    ]  # fmt: skip
+    assert "`tpe-elr`, of 1 that have run" in cells[4]
+
+
+def test_the_evolved_loss_is_set_as_recommended() -> None:
+    ours, recommended = ARMS["epbt-elr"], ARMS["recommended-noisy"]
+    assert isinstance(ours, EPBTArm)
+    assert isinstance(recommended, EPBTArm)
+    assert replace(ours, description="", tunes=()) == replace(recommended, description="", tunes=())
 
 
 def test_mutation_that_differs_beside_the_three_changes_is_said(
