@@ -156,7 +156,7 @@ NOISY = replace(
     mate_weight=0.5,
 )
 
-# The setting for wrong labels, on the loss that does best there.
+# The setting for wrong labels, on the loss that is mostly the strongest of a single network there.
 EVOLVED_ELR: dict[str, Arm] = {
     "epbt-elr": replace(NOISY, description="EPBT on ELR, set as recommended", tunes=("elr", "rate"))
 }
