@@ -1,7 +1,8 @@
-"""Two pictures in a phone's width: recommended settings minus each rival, and budgets divided."""
+"""Pictures in a phone's width: who is ahead of whom by how much, and budgets divided."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,23 @@ from matplotlib.lines import Line2D
 
 from examples.paper.configs import CONFIGS
 from examples.paper.figures import COLOURS, STYLE, WIDTH, save
-from examples.paper.plan import N_SEEDS, SIX, SWEPT
+from examples.paper.plan import N_SEEDS, NOISES, SIX, SWEPT
 from examples.paper.questions import SWEEPS, of_recommended, sweep_comparison
-from examples.paper.rivals import RIVALS, ByConfig, beside_recommended, label
+from examples.paper.rivals import (
+    RIVALS,
+    ROBUST_LOSSES,
+    ByConfig,
+    Strongest,
+    beside_recommended,
+    label,
+    strongest,
+)
 from examples.paper.statistics import Comparison
 
 VERDICTS = {
-    "wins": ("#0072B2", "o", "recommended is ahead"),
+    "wins": ("#0072B2", "o", "ahead of the rival"),
     "ties": ("#7F7F7F", "s", "the interval has zero in it"),
-    "loses": ("#D55E00", "D", "recommended is behind"),
+    "loses": ("#D55E00", "D", "behind the rival"),
 }
 FARTHEST = 3.0
 """Points; what is farther away is an arrow with its number."""
@@ -32,10 +41,31 @@ def draw_rivals(configs: ByConfig, path: Path) -> None:
         figure = Figure(figsize=(WIDTH, 8.6))
         panels = figure.subplots(3, 2, sharey=True)
         for axes, config in zip(panels.flat, SIX, strict=True):
-            draw_config(axes, configs, config)
+            found = [beside_recommended(configs, config, arms) for arms in RIVALS.values()]
+            draw_panel(axes, config, found)
         panels[0, 0].set_yticks(range(len(RIVALS)), [label(group) for group in RIVALS])
         panels[0, 0].set_ylim(len(RIVALS) - 0.4, -0.6)
         figure.supxlabel("points of test accuracy, recommended minus rival", fontsize=8)
+        figure.legend(handles=handles(), loc="outside upper left", ncols=1, fontsize=8)
+        save(figure, path)
+
+
+def draw_noises(configs: ByConfig, path: Path) -> None:
+    """Draw how far two evolved losses are ahead of the strongest of a single network's."""
+    noisy = [config for own in NOISES.values() for config in own]
+    evolved = {"TaylorGLO evolved": "recommended-noisy", "ELR evolved": "epbt-elr"}
+    with mpl.rc_context({**STYLE, "font.size": 8, "axes.grid": False}):
+        figure = Figure(figsize=(WIDTH, 3.0))
+        panels = figure.subplots(1, 2, sharey=True)
+        for axes, (title, ours) in zip(panels, evolved.items(), strict=True):
+            rivals = [strongest(configs.get(c, {}), ours, ROBUST_LOSSES) for c in noisy]
+            draw_panel(axes, title, rivals)
+        panels[0].set_yticks(range(len(noisy)), noisy)
+        panels[0].set_ylim(len(noisy) - 0.4, -0.6)
+        figure.supxlabel(
+            f"points of test accuracy, minus the strongest of {len(ROBUST_LOSSES)} losses",
+            fontsize=8,
+        )
         figure.legend(handles=handles(), loc="outside upper left", ncols=1, fontsize=8)
         save(figure, path)
 
@@ -47,8 +77,8 @@ def handles() -> list[Line2D]:
     ]
 
 
-def draw_config(axes: Axes, configs: ByConfig, config: str) -> None:
-    found = [beside_recommended(configs, config, arms) for arms in RIVALS.values()]
+def draw_panel(axes: Axes, title: str, found: Sequence[Strongest | None]) -> None:
+    """Draw a row for each rival."""
     known = [rival.comparison for rival in found if rival]
     ends = [0.0, *(c.low for c in known), *(c.high for c in known)]
     low, high = max(min(ends), -FARTHEST), min(max(ends), FARTHEST)
@@ -56,7 +86,7 @@ def draw_config(axes: Axes, configs: ByConfig, config: str) -> None:
     axes.set_xlim(low - margin, high + margin)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.tick_params(axis="y", length=0)
-    axes.set_title(config, fontsize=8, loc="left")
+    axes.set_title(title, fontsize=8, loc="left")
     for row, rival in enumerate(found):
         if row % 2:
             axes.axhspan(row - 0.5, row + 0.5, color="#F2F2F2", linewidth=0)

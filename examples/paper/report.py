@@ -32,7 +32,7 @@ from examples.paper.choosing import FOLDER, choosing
 from examples.paper.claims import claims
 from examples.paper.configs import CONFIGS
 from examples.paper.figures import draw_accuracies, draw_ancestries
-from examples.paper.forest import draw_rivals, draw_sweeps
+from examples.paper.forest import draw_noises, draw_rivals, draw_sweeps
 from examples.paper.kinds import ReplayArm, SingleNetwork
 from examples.paper.plan import N_SEEDS, SIX, missing
 from examples.paper.results import read_results
@@ -119,6 +119,10 @@ def answers(configs: ByConfig, results: Path, page: Path) -> Iterator[str]:
     yield t.noise_table(configs)
     yield "## Evolving a loss that remembers"
     yield texts.EVOLVED_ELR
+    if any("epbt-elr" in arms for arms in configs.values()):
+        path = results / "figures" / "evolved.svg"
+        draw_noises(configs, path)
+        yield picture("evolved losses minus the strongest single one, 95 % intervals", path, page)
     yield q.evolved_elr_table(configs)
     yield "## The three changes, one by one"
     yield texts.MEANS

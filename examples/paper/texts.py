@@ -16,7 +16,8 @@ PICTURE = """\
 Recommended setting minus each rival, in points of test accuracy, paired by seed, with 95 %
 intervals: right of zero the recommended setting is ahead. Clean labels on the left, 40 % wrong ones
 on the right. A number behind a name says that the strongest of so many arms is shown, by the test
-data, which favours the rival. A hollow mark has fewer than {n_seeds} seeds."""
+data, which favours the rival. Constants of losses for wrong labels were tuned only where labels are
+wrong. A hollow mark has fewer than {n_seeds} seeds."""
 
 CLAIMS = """\
 Aims that were set before the runs. An arm wins or loses where the 95 % interval of the paired
@@ -44,8 +45,9 @@ ELR's two constants, weight and momentum, and the learning rate, evolved with th
 settings of `recommended-noisy`; what ELR remembers is inherited with the weights. Accuracy in %,
 and how far that is ahead: of the recommended setting, which evolves TaylorGLO in the same way; of
 PBT, and of random search or TPE with EMA, on the same three numbers; and of the strongest of all
-single losses, chosen on the test data. These arms were set before the first of them ran, but after
-ELR had turned out to be the strongest single loss."""
+single losses, chosen on the test data. The picture has that last difference for both evolved
+losses. These arms were set before the first of them ran, but after ELR had turned out to be the
+strongest single loss."""
 
 MEANS = """\
 Three changes set the recommended settings apart from `epbt`: elites that go on training (in a

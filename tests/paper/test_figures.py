@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from examples.paper import figures, forest
 from examples.paper.configs import CONFIGS
 from examples.paper.figures import draw_accuracies
-from examples.paper.forest import draw_rivals, draw_sweeps
+from examples.paper.forest import draw_noises, draw_rivals, draw_sweeps
 from examples.paper.outcome import Outcome, Point
 from examples.paper.plan import SIX, planned
 from examples.paper.results import Result
@@ -95,6 +95,26 @@ def test_each_rival_has_a_row_and_each_config_a_panel(tmp_path: Path, saved: lis
     assert len(set(colours)) == 3  # ahead, level and behind
     assert not marks(panels[1])
     assert [text.get_text() for text in panels[1].texts] == ["not run"] * len(RIVALS)
+
+
+def test_evolved_losses_stand_beside_the_strongest_single_one(
+    tmp_path: Path, saved: list[Any]
+) -> None:
+    arms = arms_of(
+        {
+            "recommended-noisy": [80.0, 81.0],
+            "epbt-elr": [82.0, 83.1],
+            "early-learning-ema": [81.0, 82.0],
+            "symmetric-cross-entropy": [79.0, 80.0],
+        }
+    )
+    draw_noises({"digits-instance": arms}, tmp_path / "a.svg")
+    taylor, elr = saved[0].axes
+    (row,) = marks(taylor)
+    assert taylor.get_yticklabels()[row].get_text() == "digits-instance"
+    assert marks(taylor)[row].get_xdata() == pytest.approx([-1.0])
+    assert marks(elr)[row].get_xdata() == pytest.approx([1.05])
+    assert [text.get_text() for text in elr.texts] == ["not run"] * 6
 
 
 def test_what_lies_far_away_is_an_arrow_with_its_number(tmp_path: Path, saved: list[Any]) -> None:

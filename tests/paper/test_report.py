@@ -71,7 +71,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
 
-    for name in ("draw_accuracies", "draw_ancestries", "draw_rivals", "draw_sweeps"):
+    for name in ("draw_accuracies", "draw_ancestries", "draw_noises", "draw_rivals", "draw_sweeps"):
         monkeypatch.setattr(report, name, touch)
 
 
@@ -81,7 +81,7 @@ def test_a_report_is_the_same_bytes_each_time(results: Path, page: Path) -> None
     for _ in range(2):
         write_report(results, page)
         written = [page, *(results / "figures").glob("*.svg")]
-        assert len(written) == 5  # two figures a config, and two of all
+        assert len(written) == 6  # two figures a config, and three of all
         files.append({path: path.read_bytes() for path in written})
     assert files[0] == files[1]
 
