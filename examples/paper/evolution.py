@@ -192,8 +192,7 @@ def train_individual(
     with stopwatch.stage("record"):
         params = suggest(trial, arm.tunes)
     normalize = isinstance(arm, EPBTArm) and arm.normalize
-    n_samples = len(bench.split.train[1])
-    loss_fn = loss_of(params, n_samples, bench.device, normalize=normalize)
+    loss_fn = loss_of(params, bench.n_samples, bench.device, normalize=normalize)
     with stopwatch.stage("inherit"):
         state = checkpoints.inherit(
             trial, map_location=bench.device, mate_weight=mate_weight_of(arm)

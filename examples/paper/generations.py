@@ -28,8 +28,7 @@ def train_generation(
     with stopwatch.stage("record"):
         params = suggest(generation, arm.tunes)
     normalize = isinstance(arm, EPBTArm) and arm.normalize
-    n_samples = len(bench.split.train[1])
-    losses = losses_of(params, n_samples, bench.device, normalize=normalize)
+    losses = losses_of(params, bench.n_samples, bench.device, normalize=normalize)
     with stopwatch.stage("inherit"):
         build = iter([bench.network(number) for number in numbers]).__next__
         networks = batched.stack(build, len(generation)).to(bench.device)

@@ -148,7 +148,7 @@ ROBUST_LOSSES: dict[str, Loss] = {
 EARLY_LEARNING = "early-learning regularization"
 
 AnyLoss: TypeAlias = Loss | EarlyLearningRegularization
-"""Of P networks in a stack: logits (P, batch, classes), labels (P, batch), losses (P,)."""
+"""Logits (batch, classes) and labels (batch,) to a loss; of a stack, with P in front of each."""
 
 
 def make_loss(name: str, n_samples: int, n_classes: int, device: Any = "cpu") -> AnyLoss:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from examples.paper.arms import ARMS, MEANS, NUMBERS_OF_GENERATIONS, POPULATION_SIZES
 from examples.paper.configs import CONFIGS, Config
 from examples.paper.kinds import EPBTArm
-from examples.paper.plan import NOISES, SIX, SWEPT
-from examples.paper.rivals import ROBUST_LOSSES, ByConfig, against, cell, strongest
+from examples.paper.plan import SIX, SWEPT
+from examples.paper.rivals import ROBUST_LOSSES, ByConfig, against, cell
 from examples.paper.statistics import Comparison
-from examples.paper.tables import accuracy_of, filled, named
+from examples.paper.tables import accuracy_of, filled, noise_table
 
 ALL_THREE = "recommended-noisy"
 MEAN_BY_MEAN = {
@@ -46,26 +46,13 @@ def not_only_the_means() -> str:
 
 def evolved_elr_table(configs: ByConfig) -> str:
     """What evolving the constants of early-learning regularization gives, on each noisy config."""
-    ours = "epbt-elr"
     rivals = {
         "recommended": (ALL_THREE,),
         "PBT on ELR": ("pbt-elr",),
         "search on ELR": ("random-search-elr", "tpe-elr"),
         f"the strongest of {len(ROBUST_LOSSES)} losses": ROBUST_LOSSES,
     }
-    rows = [
-        [
-            f"{kind}: `{config}`",
-            accuracy_of(configs, config, ours),
-            *(
-                named(strongest(configs.get(config, {}), ours, arms), arms)
-                for arms in rivals.values()
-            ),
-        ]
-        for kind, own in NOISES.items()
-        for config in own
-    ]
-    return filled(["", "EPBT on ELR", *(f"minus {name}" for name in rivals)], rows)
+    return noise_table(configs, "epbt-elr", "EPBT on ELR", rivals)
 
 
 def sweep_arm(config: str, axis: str, value: int) -> str:

@@ -116,7 +116,7 @@ def answers(configs: ByConfig, results: Path, page: Path) -> Iterator[str]:
     """One question a section, then what is open."""
     yield "## Kinds of wrong labels"
     yield texts.NOISE
-    yield t.noise_table(configs)
+    yield t.noise_table(configs, q.ALL_THREE, "recommended", t.NOISE_RIVALS)
     yield "## Evolving a loss that remembers"
     yield texts.EVOLVED_ELR
     if any("epbt-elr" in arms for arms in configs.values()):

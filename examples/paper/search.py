@@ -59,7 +59,7 @@ def run_trial(
     checkpoint = folder / f"trial-{number}.pt"
     curve = train_from_scratch(
         bench,
-        loss_of(params, len(bench.split.train[1]), bench.device),
+        loss_of(params, bench.n_samples, bench.device),
         checkpoint,
         progress,
         number=number,

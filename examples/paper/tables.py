@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isnan
 
 from examples.paper.arms import ABLATIONS, ARMS, EMA, ROBUST, SLOW, TUNED, TUNED_ELR
@@ -19,6 +19,7 @@ from examples.paper.rivals import (
     beside_recommended,
     cell,
     label,
+    strongest,
 )
 from examples.paper.statistics import Comparison, Summary, summarise
 
@@ -114,21 +115,23 @@ def rivals_table(configs: ByConfig) -> str:
     return filled(["", *(f"`{config}`" for config in SIX)], rows)
 
 
-def noise_table(configs: ByConfig) -> str:
-    """The same on every kind of wrong labels, a config a row."""
+def noise_table(
+    configs: ByConfig, ours: str, called: str, rivals: Mapping[str, Sequence[str]]
+) -> str:
+    """An arm, and the same minus each rival, on every kind of wrong labels, a config a row."""
     rows = [
         [
             f"{kind}: `{config}`",
-            accuracy_of(configs, config, CONFIGS[config].recommended),
+            accuracy_of(configs, config, ours),
             *(
-                named(beside_recommended(configs, config, arms), arms)
-                for arms in NOISE_RIVALS.values()
+                named(strongest(configs.get(config, {}), ours, arms), arms)
+                for arms in rivals.values()
             ),
         ]
         for kind, own in NOISES.items()
         for config in own
     ]
-    return filled(["", "recommended", *(f"minus {group}" for group in NOISE_RIVALS)], rows)
+    return filled(["", called, *(f"minus {group}" for group in rivals)], rows)
 
 
 def accuracy_table(configs: ByConfig, names: Sequence[str]) -> str:

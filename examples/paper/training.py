@@ -44,6 +44,11 @@ class Workbench:
         """Where the data is, and the networks are."""
         return self.split.train[0].device
 
+    @property
+    def n_samples(self) -> int:
+        """How many images there are to train on."""
+        return len(self.split.train[1])
+
     def generator(self, number: int, epoch: float) -> torch.Generator:
         """Return the random generator of one epoch of one individual, on the device."""
         return torch.Generator(self.device).manual_seed(self._random_state(number, 1 + int(epoch)))

@@ -76,7 +76,7 @@ class Network:
     def train(self, theta: Mapping[str, float], generation: int) -> Score:
         """Train the epochs of a generation with a loss, and measure."""
         bench = self._bench
-        loss_fn = loss_of(theta, len(bench.split.train[1]), "cpu")
+        loss_fn = loss_of(theta, bench.n_samples, "cpu")
         for epoch in epochs_of(generation, bench.config):
             set_sgd(self.optimizer, lr=bench.learning_rate(epoch))
             generator = bench.generator(self._number, epoch)
