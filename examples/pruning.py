@@ -100,7 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for settings in arms.values()
         for seed in range(options.seeds)
     ]
-    results = run_jobs(jobs, len(jobs) * base.n_epochs_of_evolution, options.workers)
+    n_epochs = len(jobs) * base.n_epochs_of_evolution
+    results = run_jobs(jobs, n_epochs, options.workers, base.folder / kind)
     outcomes = {
         name: results[i * options.seeds : (i + 1) * options.seeds] for i, name in enumerate(arms)
     }

@@ -214,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         len(FRESH_ARMS) * options.networks * settings.n_epochs
     )
     jobs = [partial(run_seed, settings, options.networks, seed) for seed in range(options.seeds)]
-    outcomes = run_jobs(jobs, len(jobs) * n_epochs, options.workers)
+    outcomes = run_jobs(jobs, len(jobs) * n_epochs, options.workers, settings.folder)
     title = (
         f"Accuracy on clean test data of {options.data}, {options.label_noise:.0%} of the training "
         f"and validation labels wrong: mean ± standard deviation over {options.seeds} seeds, in %"

@@ -8,9 +8,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import groupby
 from multiprocessing.queues import Queue
@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import optuna
 import torch
+from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
@@ -61,13 +62,28 @@ def report(n_epochs: float, progress: str = "") -> None:
 
 
 def run_jobs(
-    jobs: Sequence[Callable[[Callable[..., None]], T]], n_epochs: int, n_workers: int
+    jobs: Sequence[Callable[[Callable[..., None]], T]],
+    n_epochs: int,
+    n_workers: int,
+    folder: Path | None = None,
 ) -> list[T]:
     """Run jobs in worker processes, with a progress bar over the epochs that they report.
 
     A lone worker is this process, for a new one would have to import everything again.
+
+    Args:
+        jobs: What to run, each called with a function that takes its reports.
+        n_epochs: Of all jobs together.
+        n_workers: How many processes run jobs.
+        folder: Where the jobs keep their studies, if they do.
+
+    Raises:
+        SystemExit: Another run works in the folder.
     """
-    with tqdm(total=n_epochs, smoothing=0.05, bar_format=BAR) as bar:
+    with (
+        alone_in(folder) if folder is not None else nullcontext(),
+        tqdm(total=n_epochs, smoothing=0.05, bar_format=BAR) as bar,
+    ):
 
         def show(n_trained: float, progress: str = "") -> None:
             bar.set_postfix_str(progress or bar.postfix or "", refresh=False)
@@ -83,6 +99,31 @@ def run_jobs(
                 with suppress(Empty):
                     show(*reports.get(timeout=0.2))
             return [run.result() for run in runs]
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep a second run out of a folder.
+
+    A run that begins takes every running trial that it finds for one that was cut off, and fails
+    it: two would fail each other's, or train in one study by turns. The lock ends with the process
+    that holds it, killed even.
+
+    Raises:
+        SystemExit: Another run works there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise SystemExit(
+            f"error: Another run works in {folder}: wait for its end, or choose another folder."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def begin_worker(reports: Queue[tuple[float, str]]) -> None:
@@ -118,7 +159,7 @@ def run(settings: Settings) -> None:
         f"{settings.label_noise:.0%} are wrong."
     )
     jobs = [partial(run_seed, settings, seed) for seed in range(settings.n_seeds)]
-    outcomes = run_jobs(jobs, n_epochs, settings.n_workers)
+    outcomes = run_jobs(jobs, n_epochs, settings.n_workers, settings.folder)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     console.print(table_of_losses(settings, seed=0))
     say = partial(console.print, soft_wrap=True)  # paths and commands are to be copied, whole

@@ -50,7 +50,8 @@ def run(options: argparse.Namespace) -> None:
         )
         for i, job in enumerate(to_do)
     ]
-    run_jobs(calls, sum(job.n_epochs for job in to_do), options.workers)
+    n_epochs = sum(job.n_epochs for job in to_do)
+    run_jobs(calls, n_epochs, options.workers, options.work / config.name)
 
 
 def check_devices(devices: Sequence[str]) -> None:

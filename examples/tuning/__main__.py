@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
         return
     make_learner(task, to_do[0].seed, options.data)  # downloads once, or fails, before any worker
     calls = [partial(run_job, job, options.results, options.work, options.data) for job in to_do]
-    run_jobs(calls, len(to_do) * task.budget, options.workers)
+    run_jobs(calls, len(to_do) * task.budget, options.workers, options.work / task.name)
 
 
 def show(_: argparse.Namespace) -> None:

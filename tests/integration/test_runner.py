@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -13,7 +14,10 @@ from pathlib import Path
 import pytest
 
 from epbt_optuna._internal.processes import start_of
-from examples.runner import run_jobs
+from examples import digits, pruning, replay
+from examples.paper import __main__ as paper
+from examples.runner import alone_in, run_jobs
+from examples.tuning import __main__ as tuning
 
 PATIENCE = 60.0
 
@@ -25,8 +29,8 @@ def write_and_sleep(folder: Path, i: int, _: Callable[..., None]) -> None:
 
 
 def drive(folder: Path) -> None:
-    """Run two such jobs."""
-    run_jobs([partial(write_and_sleep, folder, i) for i in range(2)], 2, n_workers=2)
+    """Run two such jobs, of one folder."""
+    run_jobs([partial(write_and_sleep, folder, i) for i in range(2)], 2, 2, folder)
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -37,7 +41,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="children are read from /proc")
-def test_no_process_outlives_a_driver_that_is_killed(tmp_path: Path) -> None:
+def test_a_driver_that_is_killed_leaves_neither_processes_nor_its_lock(tmp_path: Path) -> None:
     program = f"from tests.integration.test_runner import *; drive(Path({str(tmp_path)!r}))"
     driver = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
     files = [tmp_path / "0", tmp_path / "1"]
@@ -46,6 +50,42 @@ def test_no_process_outlives_a_driver_that_is_killed(tmp_path: Path) -> None:
     children = [int(number) for number in listed.split()]
     assert {int(file.read_text()) for file in files} < {*children}  # one more serves the workers
     assert all(start_of(child) for child in children)
+    with pytest.raises(SystemExit, match=f"Another run works in {re.escape(str(tmp_path))}"):
+        drive(tmp_path)
     driver.kill()
     driver.wait()
     wait_for(lambda: not any(start_of(child) for child in children))
+    with alone_in(tmp_path):
+        pass
+
+
+def test_a_run_that_fails_leaves_its_folder_to_the_next(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="diverged"), alone_in(tmp_path / "made"):
+        raise RuntimeError("diverged")
+    with alone_in(tmp_path / "made"):
+        pass
+
+
+EVOLVES = "noise-0.4-21x30x1-t4-recommended"
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments", "own"),
+    [
+        (digits.main, ["--folder"], EVOLVES),
+        (replay.main, ["--folder"], EVOLVES),  # in the studies of the one above
+        (pruning.main, ["--folder"], "noise-0.4-40x20x4-t4-paper/digits-any"),
+        (paper.main, ["run", "digits-noisy", "--work"], "digits-noisy"),
+        (tuning.main, ["run", "ppo", "--work"], "ppo"),
+    ],
+)
+def test_no_program_begins_in_a_folder_where_another_run_works(
+    tmp_path: Path, main: Callable[[list[str]], None], arguments: list[str], own: str
+) -> None:
+    results = ["--results", str(tmp_path / "results")] if "run" in arguments else []
+    with (
+        alone_in(tmp_path / own),
+        pytest.raises(SystemExit, match=f"Another run works in .*{own}: wait"),
+    ):
+        main([*arguments, str(tmp_path), *results])
+    assert [path.name for path in (tmp_path / own).iterdir()] == [".lock"], "nothing began"
