@@ -113,17 +113,14 @@ def alone_in(folder: Path) -> Iterator[None]:
         SystemExit: Another run works there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", timeout=0)
     try:
-        lock.acquire()
+        held = FileLock(folder / ".lock").acquire(timeout=0)
     except Timeout:
         raise SystemExit(
             f"error: Another run works in {folder}: wait for its end, or choose another folder."
         ) from None
-    try:
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 def begin_worker(reports: Queue[tuple[float, str]]) -> None:

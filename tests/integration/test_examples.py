@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,19 @@ from optuna.trial import TrialState
 
 from epbt_optuna.journal import journal_storage
 from epbt_optuna.lineage import Schedule
-from examples import ask_tell, batched, digits, fashion_mnist, label_noise, parallel_gpus
+from examples import (
+    ask_tell,
+    batched,
+    digits,
+    fashion_mnist,
+    label_noise,
+    parallel_gpus,
+    pruning,
+    replay,
+)
+from examples.paper import __main__ as paper
+from examples.runner import alone_in
+from examples.tuning import __main__ as tuning
 
 SMALL = ["--population", "4", "--generations", "3", "--epochs", "1"]
 N_TRIALS = 3 * 4  # where elites go on training
@@ -196,3 +209,28 @@ def test_many_workers_finish_a_study_that_the_same_command_does_not_begin_again(
         printed = capsys.readouterr().out
         assert f"of {N_TRIALS_OF_THE_PAPER} is the fittest" in printed
         assert "Trials by device: c" in printed, "cpu, or cuda"
+
+
+EVOLVES = "noise-0.4-21x30x1-t4-recommended"
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments", "own"),
+    [
+        (digits.main, ["--folder"], EVOLVES),
+        (replay.main, ["--folder"], EVOLVES),  # in the studies of the one above
+        (pruning.main, ["--folder"], "noise-0.4-40x20x4-t4-paper/digits-any"),
+        (paper.main, ["run", "digits-noisy", "--work"], "digits-noisy"),
+        (tuning.main, ["run", "ppo", "--work"], "ppo"),
+    ],
+)
+def test_no_program_begins_in_a_folder_where_another_run_works(
+    tmp_path: Path, main: Callable[[list[str]], None], arguments: list[str], own: str
+) -> None:
+    results = ["--results", str(tmp_path / "results")] if "run" in arguments else []
+    with (
+        alone_in(tmp_path / own),
+        pytest.raises(SystemExit, match=f"Another run works in .*{own}: wait"),
+    ):
+        main([*arguments, str(tmp_path), *results])
+    assert [path.name for path in (tmp_path / own).iterdir()] == [".lock"], "nothing began"

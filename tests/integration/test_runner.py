@@ -14,10 +14,7 @@ from pathlib import Path
 import pytest
 
 from epbt_optuna._internal.processes import start_of
-from examples import digits, pruning, replay
-from examples.paper import __main__ as paper
 from examples.runner import alone_in, run_jobs
-from examples.tuning import __main__ as tuning
 
 PATIENCE = 60.0
 
@@ -64,28 +61,3 @@ def test_a_run_that_fails_leaves_its_folder_to_the_next(tmp_path: Path) -> None:
         raise RuntimeError("diverged")
     with alone_in(tmp_path / "made"):
         pass
-
-
-EVOLVES = "noise-0.4-21x30x1-t4-recommended"
-
-
-@pytest.mark.parametrize(
-    ("main", "arguments", "own"),
-    [
-        (digits.main, ["--folder"], EVOLVES),
-        (replay.main, ["--folder"], EVOLVES),  # in the studies of the one above
-        (pruning.main, ["--folder"], "noise-0.4-40x20x4-t4-paper/digits-any"),
-        (paper.main, ["run", "digits-noisy", "--work"], "digits-noisy"),
-        (tuning.main, ["run", "ppo", "--work"], "ppo"),
-    ],
-)
-def test_no_program_begins_in_a_folder_where_another_run_works(
-    tmp_path: Path, main: Callable[[list[str]], None], arguments: list[str], own: str
-) -> None:
-    results = ["--results", str(tmp_path / "results")] if "run" in arguments else []
-    with (
-        alone_in(tmp_path / own),
-        pytest.raises(SystemExit, match=f"Another run works in .*{own}: wait"),
-    ):
-        main([*arguments, str(tmp_path), *results])
-    assert [path.name for path in (tmp_path / own).iterdir()] == [".lock"], "nothing began"
